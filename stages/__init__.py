@@ -1,0 +1,1 @@
+"""One module per stage, and the contract they share: tables in, tables out."""
