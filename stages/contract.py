@@ -195,7 +195,11 @@ class MapStage(ABC):
 
 
 class CorpusStage(ABC):
-    """A stage that sees whole tables and writes one or more of its own."""
+    """A stage that sees whole tables and writes one or more of its own.
+
+    The last table in ``writes`` has a row for every item that came in; it is committed last
+    and decides whether the stage is up to date.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
@@ -21,11 +22,9 @@ from stages.storage import Storage
 #: Columns of ``items`` that say where the bytes of an image lie.
 IMAGE_COLUMNS = ("uri", "container", "member", "offset", "length", "key")
 
-#: Pillow's decoders in use. Others either run programs (EPS) or are not photographs.
-PILLOW_FORMATS = (
-    *("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF"),
-    *("JPEG2000", "PPM", "ICO"),
-)
+#: Pillow's decoders in use. Others run programs (EPS), hold images larger than their header
+#: says (ICO), or are not photographs. MPO is opened by the JPEG decoder and has none itself.
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM")
 
 # ``ingest`` refuses images above the configured size from their header; Pillow's own
 # limit would refuse what the user has allowed.
@@ -40,13 +39,17 @@ class ImageReader:
 
     Args:
         storage: Where uris are resolved.
+        max_bytes: Longer images are refused before they are read; ``None`` for no limit.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, max_bytes: int | None = None) -> None:
         self._storage = storage
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._files: OrderedDict[str, pa.NativeFile] = OrderedDict()
-        self._columns: OrderedDict[tuple[str, str, int], pa.ChunkedArray] = OrderedDict()
+        # One table and one column of a row group: rows come in order.
+        self._tables: dict[str, pq.ParquetFile] = {}
+        self._columns: dict[tuple[str, str, int], pa.ChunkedArray] = {}
 
     def __enter__(self) -> ImageReader:
         return self
@@ -55,6 +58,7 @@ class ImageReader:
         for file in self._files.values():
             file.close()
         self._files.clear()
+        self._tables.clear()
         self._columns.clear()
 
     def read(self, row: dict[str, Any]) -> bytes:
@@ -72,6 +76,8 @@ class ImageReader:
             if not self._storage.is_local(row["uri"]):
                 raise
             raise ItemError(Reason.UNREADABLE, f"{row['uri']}: {error}") from error
+        except pa.ArrowException as error:  # a broken Parquet page, not a broken store
+            raise ItemError(Reason.UNREADABLE, f"{row['uri']}: {error}") from error
         if row["length"] is not None and len(data) != row["length"]:
             raise ItemError(
                 Reason.CHANGED,
@@ -83,8 +89,27 @@ class ImageReader:
         if row["container"] == "parquet":
             return self._read_cell(row["uri"], row["member"], row["offset"])
         if row["offset"] is None:
-            return self._storage.read(row["uri"])
+            return self._read_file(row["uri"])
+        self._check_length(row["length"])
         return self._file(row["uri"]).read_at(row["length"], row["offset"])
+
+    def _read_file(self, uri: str) -> bytes:
+        if self._max_bytes is None:
+            return self._storage.read(uri)
+        # A pipe would be waited for, and a device read, for ever.
+        if self._storage.is_local(uri) and not self._storage.info(uri).is_file:
+            if self._storage.exists(uri):
+                raise ItemError(Reason.UNSUPPORTED, f"{uri} is not a regular file")
+            raise FileNotFoundError(uri)
+        with self._storage.open(uri) as file:
+            self._check_length(file.size())
+            return file.read()
+
+    def _check_length(self, length: int) -> None:
+        if self._max_bytes is not None and length > self._max_bytes:
+            raise ItemError(
+                Reason.TOO_LARGE, f"{length} bytes, more than max_bytes = {self._max_bytes}"
+            )
 
     def _file(self, uri: str) -> pa.NativeFile:
         with self._lock:
@@ -98,19 +123,24 @@ class ImageReader:
     def _read_cell(self, uri: str, column: str, row: int) -> bytes:
         # Pages are compressed, so a cell is read with its row group, kept for its neighbours.
         with self._lock:
-            file = pq.ParquetFile(self._storage.open(uri))
+            file = self._table(uri)
             group, start = _row_group(file, row)
             cached = self._columns.get((uri, column, group))
             if cached is None:
+                self._columns.clear()
                 cached = parquet_bytes(file, column, group)
                 self._columns[(uri, column, group)] = cached
-                if len(self._columns) > 1:
-                    self._columns.popitem(last=False)
-            file.close()
         value = cached[row - start].as_py()
         if value is None:
             raise ItemError(Reason.MISSING, f"{uri}: row {row} of column {column!r} is null")
+        self._check_length(len(value))
         return value
+
+    def _table(self, uri: str) -> pq.ParquetFile:
+        if uri not in self._tables:
+            self._tables.clear()
+            self._tables[uri] = pq.ParquetFile(self._storage.open(uri))
+        return self._tables[uri]
 
 
 def parquet_bytes(file: pq.ParquetFile, column: str, group: int) -> pa.ChunkedArray:
@@ -120,7 +150,7 @@ def parquet_bytes(file: pq.ParquetFile, column: str, group: int) -> pa.ChunkedAr
     """
     values = file.read_row_group(group, columns=[column]).column(column)
     if pa.types.is_struct(values.type):
-        values = pa.chunked_array([chunk.field("bytes") for chunk in values.chunks])
+        values = pc.struct_field(values, "bytes")
     return values
 
 
@@ -197,6 +227,33 @@ def read_images(
         yield from _in_order(lambda row: _caught(reader.read, row), rows, threads)
 
 
+def map_bytes(
+    table: pa.Table,
+    reader: ImageReader,
+    function: Callable[[bytes, dict[str, Any]], dict[str, Any]],
+    *,
+    threads: int = 1,
+) -> list[dict[str, Any] | ItemError]:
+    """Read every row's image and apply a function to its encoded bytes and the row.
+
+    Args:
+        table: Rows with the columns ``IMAGE_COLUMNS``.
+        reader: Reads them.
+        function: Called with the bytes and the row, which holds the table's columns. An
+            exception it raises quarantines the item.
+        threads: Items in flight.
+
+    Returns:
+        One result or error per row, in row order.
+    """
+
+    def one(row: dict[str, Any]) -> dict[str, Any]:
+        return function(reader.read(row), row)
+
+    rows = table.to_pylist()
+    return list(_in_order(lambda row: _caught(one, row), rows, threads))
+
+
 def map_images(
     table: pa.Table,
     storage: Storage,
@@ -217,18 +274,16 @@ def map_images(
         One result or error per row, in row order.
     """
 
-    def one(row: dict[str, Any], reader: ImageReader) -> dict[str, Any]:
-        data = reader.read(row)
+    def one(data: bytes, row: dict[str, Any]) -> dict[str, Any]:
         return function(decode(data), {**row, "data": data})
 
     with ImageReader(storage) as reader:
-        rows = table.to_pylist()
-        return list(_in_order(lambda row: _caught(one, row, reader), rows, threads))
+        return map_bytes(table, reader, one, threads=threads)
 
 
-def _caught(function: Callable[..., Any], row: dict[str, Any], *rest: Any) -> Any:  # noqa: ANN401
+def _caught(function: Callable[..., Any], row: dict[str, Any]) -> Any:  # noqa: ANN401
     try:
-        return function(row, *rest)
+        return function(row)
     except ItemError as error:
         return error
     except (OSError, MemoryError):
