@@ -1,0 +1,90 @@
+"""Equal items collapse to one node before anything is searched.
+
+Ten thousand copies of one image would fill each other's neighbour lists and hide everyone
+else; as one node they cost one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from dedup.arrays import Bools, Ints
+from dedup.components import components
+
+
+def first_of_equal(values: pa.Array | pa.ChunkedArray) -> Ints:
+    """For each row the first row that holds the same value; a null equals nothing.
+
+    Args:
+        values: Any hashable Arrow type, such as sha256 strings or binary digests.
+
+    Returns:
+        Row numbers, int64 (n,), each at most its own index.
+    """
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    codes = values.dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return np.where(codes < 0, np.arange(len(codes)), first[inverse])
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Rows collapsed to nodes. Nodes are numbered by their lowest row.
+
+    Args:
+        of_row: Node of each row, int64 (n,).
+        first: Lowest row of each node, int64 (m,), ascending.
+    """
+
+    of_row: Ints
+    first: Ints
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def sizes(self) -> Ints:
+        """Rows per node, int64 (m,)."""
+        return np.bincount(self.of_row, minlength=len(self)).astype(np.int64)
+
+    def best(self, rank: Ints) -> Ints:
+        """The row of each node that comes first in policy order.
+
+        Args:
+            rank: Place of each row in policy order, int64 (n,), all different.
+
+        Returns:
+            Row numbers, int64 (m,).
+        """
+        order = np.argsort(rank)
+        best = np.empty(len(self), dtype=np.int64)
+        best[self.of_row[order[::-1]]] = order[::-1]  # the last write wins: the best rank
+        return best
+
+    def spokesman(self, valid: Bools) -> Ints:
+        """The row whose vector speaks for the node: the first that has a direction."""
+        chosen = self.first.copy()
+        rows = np.flatnonzero(valid)[::-1]
+        chosen[self.of_row[rows]] = rows
+        return chosen
+
+
+def collapse(equals: Sequence[Ints]) -> Nodes:
+    """Join rows that are equal in any of several senses.
+
+    Args:
+        equals: Arrays as ``first_of_equal`` gives them, int64 (n,), at least one.
+
+    Returns:
+        The nodes.
+    """
+    count = len(equals[0])
+    rows = np.arange(count, dtype=np.int64)
+    labels = components(count, np.concatenate(equals), np.tile(rows, len(equals)))
+    first, of_row = np.unique(labels, return_inverse=True)
+    return Nodes(of_row.astype(np.int64), first)

@@ -1,0 +1,95 @@
+"""From a neighbour graph to components, communities and keepers, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dedup.arrays import Bools, Floats, Ints
+from dedup.communities import find_communities
+from dedup.components import components
+from dedup.keepers import Keepers, choose_keepers
+from dedup.options import CommunityOptions, Level
+from dedup.search import Searched
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Groups and decisions, by row. Groups bear the number of their lowest row.
+
+    Args:
+        component: Connected component at the threshold, int64 (n,).
+        levels: Communities by level name, int64 (n,) each; each level's are unions of the
+            communities of the level before.
+        keep: Which rows are kept, bool (n,).
+        witness: Kept row that each removed row names, int64 (n,); -1 where kept.
+        similarity: To the witness, in [-1, 1], float32 (n,); NaN where kept.
+    """
+
+    component: Ints
+    levels: dict[str, Ints]
+    keep: Bools
+    witness: Ints
+    similarity: Floats
+
+
+def solve(
+    searched: Searched,
+    rank: Ints,
+    levels: Sequence[Level],
+    options: CommunityOptions,
+    ids: Ints,
+    seed: int,
+) -> Solution:
+    """Decide everything that follows from the graph.
+
+    Args:
+        searched: Nodes and graph.
+        rank: Place of each row in policy order, int64 (n,), all different.
+        levels: From the finest, at whose threshold rows are removed, to the loosest.
+        options: How to cut into communities, and where keepers compete.
+        ids: Stable, ascending ids of the rows, int64 (n,).
+        seed: Of the solver.
+
+    Returns:
+        Groups and decisions.
+
+    Raises:
+        ImportError: If the quality needs leidenalg and it is not installed.
+        ValueError: If a level lies below the graph's floor.
+    """
+    nodes = searched.nodes
+    near = searched.graph.above(levels[0].threshold)
+    component = components(near.count, near.src, near.dst)
+    communities = find_communities(searched.graph, levels, options, ids[nodes.first], seed)
+    group = communities[levels[0].name] if options.within == "community" else component
+    best = nodes.best(rank)
+    keepers = _by_row(searched, choose_keepers(near, rank[best], group), best)
+
+    def by_row(labels: Ints) -> Ints:
+        return nodes.first[labels][nodes.of_row]
+
+    return Solution(
+        component=by_row(component),
+        levels={name: by_row(labels) for name, labels in communities.items()},
+        keep=keepers.keep,
+        witness=keepers.witness,
+        similarity=keepers.similarity,
+    )
+
+
+def _by_row(searched: Searched, keepers: Keepers, best: Ints) -> Keepers:
+    """Let the best row of a node stand for it; its copies name it, or share its witness."""
+    of_row = searched.nodes.of_row
+    stands = best[of_row] == np.arange(len(of_row))
+    node_kept = keepers.keep[of_row]
+    witness = np.where(node_kept, best[of_row], best[keepers.witness[of_row]])
+    similarity = np.where(node_kept, np.float32(1.0), keepers.similarity[of_row])
+    keep = node_kept & stands
+    return Keepers(
+        keep,
+        np.where(keep, -1, witness),
+        np.where(keep, np.float32(np.nan), similarity).astype(np.float32),
+    )

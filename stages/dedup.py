@@ -1,0 +1,166 @@
+"""The ``dedup`` stage: which of the images that passed the filters are kept, and why."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from dedup import CommunityOptions, DedupOptions, GraphOptions, deduplicate
+from dedup.leiden import check_solver
+from dedup.neighbours import import_faiss
+from dedup.options import KEEP_LARGEST, check_levels
+from dedup.policy import policy_rank
+from dedup.vectors import from_arrow
+from stages.contract import (
+    ConfigurationError,
+    CorpusOutput,
+    CorpusStage,
+    Executor,
+    Reads,
+    Resources,
+    StageError,
+    StageSettings,
+)
+from stages.corpus import Corpus
+from stages.schemas import DEDUP, EDGES, ITEMS, PROFILE
+
+_ITEM_COLUMNS = tuple(name for name in ITEMS.names if name != "item_id")
+_PROFILE_COLUMNS = tuple(name for name in PROFILE.names if name != "item_id")
+
+
+class LevelSettings(StageSettings):
+    """Looser thresholds, for the levels above near-copies."""
+
+    variant: float | None = Field(default=None, ge=-1, le=1)
+    """Similarity of variants of one picture; below ``threshold``. Null: one and a half times
+    the cosine distance of ``threshold``, such as 0.775 for 0.85."""
+    subject: float | None = Field(default=None, ge=-1, le=1)
+    """Similarity of pictures of one subject; below ``variant``. Null: two and a half times,
+    such as 0.625 for 0.85."""
+
+
+class GraphSettings(StageSettings):
+    """How neighbours are searched."""
+
+    method: Literal["auto", "faiss-flat", "faiss-ivf"] = "auto"
+    """``faiss-flat`` is exact; ``faiss-ivf`` looks into ``nprobe`` lists; ``auto`` is exact up
+    to 50,000 items."""
+    k: int = Field(default=32, ge=1, le=65536)
+    """Neighbours asked for at first; doubled for items that have more."""
+    max_k: int = Field(default=1024, ge=1, le=65536)
+    """Neighbours asked for at most; at least ``k``. Items with more are counted as saturated."""
+    nprobe: int = Field(default=16, ge=1)
+    """Lists that ``faiss-ivf`` searches per item."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GraphSettings:
+        if self.max_k < self.k:
+            raise ValueError(f"max_k must be at least k = {self.k}, got {self.max_k}")
+        return self
+
+
+class CommunitySettings(StageSettings):
+    """How components are cut into communities."""
+
+    quality: Literal["cpm", "modularity", "rb", "rber", "surprise", "significance"] = "cpm"
+    """What Leiden maximises; the last four need leidenalg (``winnow[leiden]``)."""
+    resolution: float | None = Field(default=None, ge=0)
+    """For ``cpm`` a share of the level's threshold (null: 0.6), else the usual (null: 1)."""
+    within: Literal["component", "community"] = "component"
+    """Who competes for being kept: ``component`` leaves no two kept images at or above the
+    threshold; ``community`` leaves those of different near-copy communities alone."""
+
+
+class DedupSettings(StageSettings):
+    """Settings of the ``dedup`` stage. Similarity is cosine, in [-1, 1]."""
+
+    execution_only: ClassVar[frozenset[str]] = frozenset({"threads"})
+
+    threshold: float = Field(default=0.85, ge=-1, le=1)
+    """Similarity from which two images are near-copies."""
+    phash_distance: int = Field(default=4, ge=0, le=32)
+    """Bits in which the perceptual hashes of a match may differ, out of 64."""
+    levels: LevelSettings = LevelSettings()
+    """Thresholds of the looser levels."""
+    graph: GraphSettings = GraphSettings()
+    """How neighbours are searched."""
+    communities: CommunitySettings = CommunitySettings()
+    """How components are cut."""
+    keep: str = KEEP_LARGEST
+    """Policy: SQL order terms over the columns of ``items`` and ``profile``; the first image of
+    a neighbourhood is kept. Nulls come last, ties go to the lower ``item_id``."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the search and of Leiden."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads of the search; also the stage's CPU cores."""
+
+    @model_validator(mode="after")
+    def _levels_descend(self) -> DedupSettings:
+        check_levels(self.threshold, self.levels.variant, self.levels.subject)
+        return self
+
+    def options(self) -> DedupOptions:
+        """The same, as the domain wants it."""
+        graph = GraphOptions(threads=self.threads, **self.graph.model_dump())
+        return DedupOptions(
+            threshold=self.threshold,
+            phash_distance=self.phash_distance,
+            variant=self.levels.variant,
+            subject=self.levels.subject,
+            graph=graph,
+            communities=CommunityOptions(**self.communities.model_dump()),
+            keep=self.keep,
+            seed=self.seed,
+        )
+
+
+class DedupStage(CorpusStage):
+    """Finds exact, perceptual and semantic copies among what passed, and keeps the best."""
+
+    name = "dedup"
+    version = 1
+    reads: ClassVar[tuple[Reads, ...]] = (
+        Reads("items", _ITEM_COLUMNS),
+        Reads("profile", _PROFILE_COLUMNS),
+        Reads("embed", ("vector",)),
+        Reads("filter", (), where="passed"),
+    )
+    writes = ("edges", "dedup")
+
+    @property
+    def resources(self) -> Resources:
+        """The threads of the search. Vectors and graph are held in memory."""
+        return Resources(cpus=self.settings.threads, memory_gb=4.0)
+
+    def check(self) -> None:
+        """Fail early on a policy that does not work or a library that is missing."""
+        fields = [*ITEMS, *(field for field in PROFILE if field.name != "item_id")]
+        try:
+            policy_rank(pa.schema(fields).empty_table(), self.settings.keep)
+            check_solver(self.settings.communities.quality)
+            import_faiss()
+        except (ValueError, ImportError) as error:
+            raise ConfigurationError(f"dedup: {error}") from error
+
+    def run(self, corpus: Corpus, executor: Executor, recipe: str) -> CorpusOutput:  # noqa: ARG002
+        """Deduplicate all items that passed the filter.
+
+        Raises:
+            StageError: If vectors or policy do not fit the items.
+        """
+        table = corpus.join(self.reads, None)
+        try:
+            decided = deduplicate(
+                table.drop_columns(["vector"]),
+                from_arrow(table.column("vector")),
+                self.settings.options(),
+            )
+        except ValueError as error:
+            raise StageError(f"stage dedup: {error}") from error
+        tables = {
+            "edges": decided.edges.cast(EDGES),
+            "dedup": decided.decisions.select(DEDUP.names).cast(DEDUP),
+        }
+        return CorpusOutput(tables, decided.stats)
