@@ -1,0 +1,1 @@
+"""Captioners: an endpoint that serves a model, and a composer that needs none."""
