@@ -50,6 +50,7 @@ class Reason(StrEnum):
     MISSING = "missing"
     NO_IMAGE = "no_image"
     CHANGED = "changed"
+    CAPTION_FAILED = "caption_failed"
     WORKER_CRASH = "worker_crash"
     STAGE_ERROR = "stage_error"
 
@@ -242,6 +243,10 @@ class CorpusOutput:
 
     tables: dict[str, pa.Table]
     metrics: dict[str, Any] = field(default_factory=dict)
+
+
+class UnavailableError(OSError):
+    """A store or an endpoint cannot be reached: no item's fault, so nothing is quarantined."""
 
 
 class ConfigurationError(Exception):

@@ -260,7 +260,11 @@ def split_by_partition(
     Raises:
         ValueError: If a row belongs to no partition.
     """
-    rows = rows.sort_by([(name, "ascending") for name in rows.column_names[:2]])
+    # Edges have two ids, and their order must not depend on the search.
+    ids_first = [
+        name for name in rows.column_names[:2] if rows.schema.field(name).type == pa.int64()
+    ]
+    rows = rows.sort_by([(name, "ascending") for name in ids_first])
     ids = rows.column(column).to_numpy()
     pieces = {}
     for partition in partitions:

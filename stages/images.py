@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from stages.contract import ItemError, Reason
+from stages.contract import ItemError, Reason, UnavailableError
 from stages.storage import Storage
 
 #: Columns of ``items`` that say where the bytes of an image lie.
@@ -66,7 +66,7 @@ class ImageReader:
 
         Raises:
             ItemError: If the bytes are gone, unreadable, or not as long as they were.
-            OSError: If an object store cannot be reached: no fault of the item.
+            UnavailableError: If an object store cannot be reached.
         """
         try:
             data = self._read(row)
@@ -74,7 +74,7 @@ class ImageReader:
             raise ItemError(Reason.MISSING, f"{row['uri']} does not exist") from error
         except OSError as error:
             if not self._storage.is_local(row["uri"]):
-                raise
+                raise UnavailableError(f"{row['uri']} cannot be read: {error}") from error
             raise ItemError(Reason.UNREADABLE, f"{row['uri']}: {error}") from error
         except pa.ArrowException as error:  # a broken Parquet page, not a broken store
             raise ItemError(Reason.UNREADABLE, f"{row['uri']}: {error}") from error
@@ -286,7 +286,7 @@ def _caught(function: Callable[..., Any], row: dict[str, Any]) -> Any:  # noqa: 
         return function(row)
     except ItemError as error:
         return error
-    except (OSError, MemoryError):
+    except (UnavailableError, MemoryError):
         raise  # the store or the machine, not the item: the runner retries the partition
     except Exception as error:  # noqa: BLE001 - the item is quarantined with this reason
         return ItemError(Reason.STAGE_ERROR, f"{type(error).__name__}: {error}")

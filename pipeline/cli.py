@@ -1,0 +1,279 @@
+"""The command line: ``winnow``. Every command is a thin call of what a notebook can call."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from stages.contract import ConfigurationError, StageError
+
+app = typer.Typer(
+    name="winnow",
+    help="Data curation and deduplication for text-to-image training sets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Exit(IntEnum):
+    """Exit codes, for scripts and schedulers."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    QUARANTINE = 3
+
+
+ConfigPath = Annotated[Path, typer.Argument(help="YAML file that describes the run.")]
+CorpusUri = Annotated[str, typer.Argument(help="Folder or prefix that holds the tables.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override a setting; may be repeated."),
+]
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn known failures into one clear message and the right exit code."""
+    from pipeline.ledger import LedgerError
+
+    try:
+        yield
+    except ConfigurationError as error:
+        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        raise typer.Exit(Exit.USAGE) from None
+    except (StageError, LedgerError, OSError) as error:
+        err.print(f"[bold red]failed:[/] {escape(str(error))}", highlight=False)
+        raise typer.Exit(Exit.FAILED) from None
+
+
+@app.command()
+def run(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Run the whole line: what is up to date is skipped, the rest is computed.
+
+    Example: `winnow run configs/quickstart.yaml --set source.uri=photos --set corpus=out`
+    """
+    from pipeline.config import load_config
+    from pipeline.runner import Runner
+    from pipeline.summary import print_result
+
+    with failures():
+        settings = load_config(config, overrides)
+        runner = Runner(settings)
+        result = runner.run()
+        place = report_of(runner, result.ledger)
+        print_result(out, settings, result, place)
+        _exit_on_quarantine(result.ledger.quarantined_share, settings.run.max_quarantine)
+
+
+@app.command()
+def stage(
+    name: Annotated[str, typer.Argument(help="The stage, such as ocr.")],
+    config: ConfigPath,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute it even where it is up to date.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Run one stage; what depends on it becomes stale when it changes.
+
+    Example: `winnow stage ocr configs/quickstart.yaml --force`
+    """
+    from pipeline.config import load_config
+    from pipeline.registry import STAGES
+    from pipeline.runner import Runner
+    from pipeline.summary import print_stages
+
+    with failures():
+        names = [each.name for each in STAGES]
+        if name not in names:
+            raise ConfigurationError(f"no stage {name!r}; the stages are {', '.join(names)}")
+        result = Runner(load_config(config, overrides)).run(name, force=force)
+        print_stages(out, result)
+
+
+@app.command()
+def status(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Show the stages by partitions done, stale and missing, and the ledger.
+
+    Example: `winnow status configs/quickstart.yaml`
+    """
+    from pipeline.config import load_config
+    from pipeline.summary import print_status
+
+    with failures():
+        print_status(out, load_config(config, overrides))
+
+
+@app.command()
+def table(
+    corpus: CorpusUri,
+    name: Annotated[str, typer.Argument(help="The table, such as dedup.")],
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Columns, comma-separated; those of items (uri, key) may be named too."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="A .parquet, .csv or .jsonl file.")
+    ] = None,
+) -> None:
+    """Print a table as JSON lines, or write it to a file.
+
+    Example: `winnow table out dedup --columns uri,keep,witness_id -o dedup.csv`
+    """
+    from pipeline.query import read_table, to_jsonl, write_rows
+    from stages.corpus import Corpus
+    from stages.storage import Storage
+
+    with failures():
+        storage = Storage()
+        wanted = [each.strip() for each in columns.split(",")] if columns else None
+        rows = read_table(Corpus(corpus, storage), name, wanted)
+        if output:
+            write_rows(storage, rows, output)
+            err.print(f"{rows.num_rows} rows written to {escape(output)}", highlight=False)
+        else:
+            sys.stdout.write(to_jsonl(rows))
+
+
+@app.command()
+def sql(
+    corpus: CorpusUri,
+    statement: Annotated[str, typer.Argument(help="A query; every table is a view.")],
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="A .parquet, .csv or .jsonl file.")
+    ] = None,
+) -> None:
+    """Query the tables with SQL (DuckDB).
+
+    Example: `winnow sql out "select reason, count(*) from quarantine group by reason"`
+    """
+    from pipeline.query import query, write_rows
+    from pipeline.summary import print_rows
+    from stages.corpus import Corpus
+    from stages.storage import Storage
+
+    with failures():
+        storage = Storage()
+        rows = query(Corpus(corpus, storage), statement)
+        if output:
+            write_rows(storage, rows, output)
+        else:
+            print_rows(out, rows)
+
+
+@app.command()
+def report(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Write the audit report again from the tables as they stand.
+
+    Example: `winnow report configs/quickstart.yaml`
+    """
+    from pipeline.config import load_config
+    from pipeline.report import write_report
+    from pipeline.runner import current_ledger
+    from stages.corpus import Corpus
+    from stages.storage import Storage
+
+    with failures():
+        settings = load_config(config, overrides)
+        corpus = Corpus(settings.corpus, Storage(settings.storage))
+        place = write_report(settings, corpus, current_ledger(settings, corpus), force=True)
+        out.print(place, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put the sample set and the result.")] = (
+        Path("demo-out")
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of the sample set.", min=0)] = 0,
+) -> None:
+    """Make a sample set of about 300 images with known truth, run the line, compare.
+
+    Example: `winnow demo demo-out`
+    """
+    from pipeline.demo.run import run_demo
+
+    with failures():
+        run_demo(out, folder, seed)
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="Also check what this run would need.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Check the environment: double installs, GPU, threads, weights, buckets.
+
+    Example: `winnow doctor configs/production.yaml`
+    """
+    from pipeline.doctor import diagnose, print_findings
+
+    with failures():
+        findings = diagnose(config, overrides)
+        print_findings(out, findings)
+    if any(each.level == "error" for each in findings):
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def dedup(
+    vectors: Annotated[Path, typer.Argument(help="Embeddings: .npy (n, d), or .parquet.")],
+    threshold: Annotated[
+        float, typer.Option(help="Least cosine similarity of duplicates.", min=-1, max=1)
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A .parquet file.")],
+    column: Annotated[str, typer.Option(help="Column of vectors in a Parquet file.")] = "vector",
+    seed: Annotated[int, typer.Option(help="Seed of the communities.", min=0)] = 0,
+) -> None:
+    """Deduplicate vectors without a corpus; writes row, cluster, keep, witness, similarity.
+
+    Example: `winnow dedup vectors.npy --threshold 0.9 -o duplicates.parquet`
+    """
+    from pipeline.vectors import deduplicate_file
+
+    with failures():
+        summary = deduplicate_file(vectors, threshold, output, column, seed)
+    out.print(summary, highlight=False)
+
+
+def report_of(runner: Any, ledger: Any) -> str:  # noqa: ANN401 - heavy imports stay lazy
+    """Write the report of a run that has just finished; returns where it is."""
+    from pipeline.report import write_report
+
+    return write_report(runner.config, runner.corpus, ledger)
+
+
+def _exit_on_quarantine(share: float, limit: float) -> None:
+    if share > limit:
+        err.print(
+            f"[bold yellow]{share:.1%} of the items are in quarantine, more than "
+            f"run.max_quarantine ({limit:.1%}) allows[/]",
+            highlight=False,
+        )
+        raise typer.Exit(Exit.QUARANTINE)
+
+
+def main() -> None:
+    """Entry point of the command ``winnow``."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    app()
+
+
+if __name__ == "__main__":
+    main()

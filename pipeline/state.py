@@ -1,0 +1,146 @@
+"""What is done, stale and missing: expected recipes against the stamps on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.config import Config
+from stages.batches import read_plans
+from stages.contract import CorpusStage, MapStage, Reads
+from stages.corpus import Corpus, Partition, Stamp, digest
+
+StageType = type[MapStage] | type[CorpusStage]
+
+
+class State(StrEnum):
+    """How a partition of a stage stands."""
+
+    DONE = "done"
+    STALE = "stale"
+    MISSING = "missing"
+
+
+@dataclass
+class StageState:
+    """How a stage stands.
+
+    Args:
+        stage: Its class.
+        recipes: The recipe each partition must have to be up to date.
+        stamps: What is on disk, of the stage's last table.
+        states: Per partition.
+    """
+
+    stage: StageType
+    recipes: dict[Partition, str]
+    stamps: dict[Partition, Stamp]
+    states: dict[Partition, State] = field(default_factory=dict)
+
+    def of(self, state: State) -> list[Partition]:
+        """The partitions in one state, in order."""
+        return sorted(each for each, value in self.states.items() if value is state)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every partition is up to date."""
+        return all(value is State.DONE for value in self.states.values())
+
+
+def tables_of(stage: StageType) -> tuple[str, ...]:
+    """The tables a stage writes."""
+    return (stage.table(),) if issubclass(stage, MapStage) else stage.writes
+
+
+class StateReader:
+    """Works out stage after stage what must be computed.
+
+    Stages must be asked in the order of the line: what a stage reads has to be known.
+
+    Args:
+        config: The run.
+        corpus: The tables.
+    """
+
+    def __init__(self, config: Config, corpus: Corpus) -> None:
+        self._config = config
+        self._corpus = corpus
+        self._plans = read_plans(corpus.storage, corpus.uri)
+        self._stamps: dict[str, dict[Partition, Stamp]] = {}
+        self._stale: dict[str, set[Partition]] = {}
+
+    @property
+    def partitions(self) -> list[Partition]:
+        """All partitions that the batch plans name."""
+        return [Partition(plan.batch, part) for plan in self._plans for part in plan.parts()]
+
+    def forget(self, stage: StageType) -> None:
+        """Read a stage's stamps again: it has just written."""
+        for table in tables_of(stage):
+            self._stamps.pop(table, None)
+
+    def read(self, stage: StageType) -> StageState:
+        """How a stage stands now; what depends on stale partitions is stale itself."""
+        partitions = self.partitions
+        recipes = self._recipes(stage, partitions)
+        # A stage of several tables commits its last one last.
+        table = tables_of(stage)[-1]
+        stamps = self._stamps_of(table)
+        unsettled = self._unsettled(stage, partitions)
+        states = {}
+        for each in partitions:
+            stamp = stamps.get(each)
+            if stamp is None:
+                states[each] = State.MISSING
+            elif stamp.recipe != recipes[each] or each in unsettled:
+                states[each] = State.STALE
+            else:
+                states[each] = State.DONE
+        not_done = {each for each, value in states.items() if value is not State.DONE}
+        for written in tables_of(stage):
+            self._stale[written] = not_done
+        return StageState(stage, recipes, stamps, states)
+
+    def _stamps_of(self, table: str) -> dict[Partition, Stamp]:
+        if table not in self._stamps:
+            self._stamps[table] = self._corpus.stamps(table)
+        return self._stamps[table]
+
+    def unsettled_inputs(self, stage: StageType) -> list[str]:
+        """Tables the stage reads that have missing or stale partitions."""
+        tables = {read.table for read in stage.reads}
+        return sorted(table for table in tables if self._stale.get(table))
+
+    def _unsettled(self, stage: StageType, partitions: list[Partition]) -> set[Partition]:
+        inputs = {each for read in stage.reads for each in self._stale.get(read.table, ())}
+        if inputs and issubclass(stage, CorpusStage):
+            return set(partitions)
+        return inputs
+
+    def _recipes(self, stage: StageType, partitions: list[Partition]) -> dict[Partition, str]:
+        settings = self._config.stage(stage.name).fingerprint_fields()
+        head = [stage.name, stage.version, settings]
+        if not stage.reads:
+            return {
+                Partition(plan.batch, part): digest(*head, fingerprint)
+                for plan in self._plans
+                for part, fingerprint in plan.fingerprints().items()
+            }
+        inputs = {each: self._inputs(stage, each) for each in partitions}
+        if issubclass(stage, CorpusStage):
+            whole = digest(*head, [[each.part, inputs[each]] for each in partitions])
+            return dict.fromkeys(partitions, whole)
+        return {each: digest(*head, inputs[each]) for each in partitions}
+
+    def _inputs(self, stage: StageType, partition: Partition) -> list[str]:
+        return [
+            self._input(read, self._stamps_of(read.table).get(partition)) for read in stage.reads
+        ]
+
+    def _input(self, read: Reads, stamp: Stamp | None) -> str:
+        if stamp is None:
+            return "missing"
+        if not stamp.columns:
+            return stamp.fingerprint
+        wanted = ["item_id", *read.columns, *([read.where] if read.where else [])]
+        return digest(stamp.fingerprint, [stamp.columns[name] for name in wanted])
