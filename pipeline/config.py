@@ -201,14 +201,15 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel] | None:
         if isinstance(name, int):
             continue
         info = model.model_fields.get(name)
-        inner = _inner_model(info) if info else None
+        inner = inner_model(info) if info else None
         if inner is None:
             return None
         model = inner
     return model
 
 
-def _inner_model(info: FieldInfo) -> type[BaseModel] | None:
+def inner_model(info: FieldInfo) -> type[BaseModel] | None:
+    """The model that a field holds, itself or in a list; ``None`` for plain values."""
     candidates = [info.annotation, *get_args(info.annotation)]
     models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
     return models[0] if models else None
@@ -217,8 +218,11 @@ def _inner_model(info: FieldInfo) -> type[BaseModel] | None:
 def _range_of(loc: tuple[str | int, ...]) -> str | None:
     model = _model_at(loc[:-1])
     info = model.model_fields.get(str(loc[-1])) if model else None
-    if info is None:
-        return None
+    return limits_of(info) if info else None
+
+
+def limits_of(info: FieldInfo) -> str | None:
+    """The range of a number, such as ``[0, 1)``; ``None`` where it has no limits."""
     low, high = "(-inf", "inf)"
     for limit in info.metadata:
         if isinstance(limit, annotated_types.Ge):
@@ -229,4 +233,5 @@ def _range_of(loc: tuple[str | int, ...]) -> str | None:
             high = f"{limit.le}]"
         elif isinstance(limit, annotated_types.Lt):
             high = f"{limit.lt})"
-    return f"{low}, {high}"
+    limits = f"{low}, {high}"
+    return None if limits == "(-inf, inf)" else limits
