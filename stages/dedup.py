@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from dedup import CommunityOptions, DedupOptions, GraphOptions, deduplicate
 from dedup.leiden import check_solver
 from dedup.neighbours import import_faiss
-from dedup.options import KEEP_LARGEST, check_levels
+from dedup.options import check_levels
 from dedup.policy import policy_rank
 from dedup.vectors import from_arrow
 from stages.contract import (
@@ -28,6 +28,11 @@ from stages.schemas import DEDUP, EDGES, ITEMS, PROFILE
 
 _ITEM_COLUMNS = tuple(name for name in ITEMS.names if name != "item_id")
 _PROFILE_COLUMNS = tuple(name for name in PROFILE.names if name != "item_id")
+
+
+#: The most pixels; of as many, colour before grey, which cannot be coloured again (5 of
+#: Hasler and Suesstrunk's scale is a faint tint); of these, the most bytes.
+KEEP_BEST = "width * height desc, colourfulness >= 5 desc, bytes desc, item_id"
 
 
 class LevelSettings(StageSettings):
@@ -88,7 +93,7 @@ class DedupSettings(StageSettings):
     """How neighbours are searched."""
     communities: CommunitySettings = CommunitySettings()
     """How components are cut."""
-    keep: str = KEEP_LARGEST
+    keep: str = KEEP_BEST
     """Policy: SQL order terms over the columns of ``items`` and ``profile``; the first image of
     a neighbourhood is kept. Nulls come last, ties go to the lower ``item_id``."""
     seed: int = Field(default=0, ge=0)
