@@ -55,6 +55,8 @@ def failures() -> Iterator[None]:
     except ConfigurationError as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(Exit.USAGE) from None
+    except BrokenPipeError:
+        raise  # of `winnow table ... | head`: click ends quietly
     except (StageError, LedgerError, OSError) as error:
         err.print(f"[bold red]failed:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(Exit.FAILED) from None
@@ -237,7 +239,9 @@ def dedup(
     threshold: Annotated[
         float, typer.Option(help="Least cosine similarity of duplicates.", min=-1, max=1)
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A .parquet file.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="A .parquet file, anywhere storage reaches.")
+    ],
     column: Annotated[str, typer.Option(help="Column of vectors in a Parquet file.")] = "vector",
     seed: Annotated[int, typer.Option(help="Seed of the communities.", min=0)] = 0,
 ) -> None:

@@ -66,7 +66,7 @@ class Config(BaseModel):
         extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
     )
 
-    corpus: str
+    corpus: str = Field(min_length=1)
     """Folder or object-store prefix that holds all tables."""
     source: list[SourceSettings] = Field(min_length=1)
     """Where images come from: one mapping or a list of them."""
@@ -112,7 +112,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     file = Path(path)
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read the configuration {path}: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not valid YAML: {error}") from error

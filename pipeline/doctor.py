@@ -110,8 +110,11 @@ def _normal(name: str) -> str:
 
 
 def _gpu() -> Iterator[Finding]:
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("gpu", "error", f"torch cannot be imported: {error}. Reinstall it")
+        return
     driver = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
     if torch.cuda.is_available():
         names = {torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}

@@ -29,8 +29,8 @@ _UPLOAD_EVERY_S = 10.0
 class EventLog:
     """Appends events to ``<run>/events.jsonl``.
 
-    Locally each event is on disk when ``write`` returns. Object stores cannot append: there
-    the file is put again every ten seconds and at the end.
+    Locally each event is in the file when ``write`` returns. Object stores cannot append: there
+    the file is put again every ten seconds, less often when it has grown large, and at the end.
 
     Args:
         storage: Where uris are resolved.
@@ -42,6 +42,7 @@ class EventLog:
         self._uri = uri
         self._lines: list[str] = []
         self._uploaded = time.monotonic()
+        self._pause = _UPLOAD_EVERY_S
         self._file: IO[str] | None = None
         if storage.is_local(uri):
             from pathlib import Path
@@ -58,12 +59,15 @@ class EventLog:
             self._file.write(line + "\n")
             return
         self._lines.append(line)
-        if time.monotonic() - self._uploaded > _UPLOAD_EVERY_S:
+        if time.monotonic() - self._uploaded > self._pause:
             self._upload()
 
     def _upload(self) -> None:
+        started = time.monotonic()
         self._storage.write(self._uri, ("\n".join(self._lines) + "\n").encode())
         self._uploaded = time.monotonic()
+        # A file that grows without end must not take the run's time.
+        self._pause = max(_UPLOAD_EVERY_S, 20 * (self._uploaded - started))
 
     def close(self) -> None:
         """Put what is left."""

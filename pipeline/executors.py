@@ -104,7 +104,12 @@ def take_apart(
         StageError: If so many items fail that the fault lies elsewhere.
     """
     started = time.perf_counter()
-    rows = worker.size(task.partition)
+    try:
+        rows = worker.size(task.partition)
+    except Exception as reason:
+        raise StageError(
+            f"stage {job.stage.name}, {task.partition}: its input cannot be read: {reason}"
+        ) from reason
     most = max(8, int(MOST_CULPRITS * rows))
     try:
         outputs, culprits = single_out(compute, rows, most)

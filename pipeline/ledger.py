@@ -254,8 +254,13 @@ def _check_witnesses(corpus: Corpus, partitions: Sequence[Partition], threshold:
 
 
 def _count(ledger: Ledger, outcomes: pa.Table) -> None:
-    for row in outcomes.select(["status", "reason"]).to_pylist():
+    for row in outcomes.select(["item_id", "status", "reason"]).to_pylist():
         ledger.outcomes[row["status"]] += 1
+        if row["reason"] is None and row["status"] not in {"kept", "pending"}:
+            raise LedgerError(
+                f"item {row['item_id']} is {row['status']} without a reason. Compute it again: "
+                "winnow run CONFIG, with --force for the stage that took it out"
+            )
         if row["status"] == "filtered":
             ledger.clauses[row["reason"]] += 1
         elif row["status"] == "removed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import duckdb
 import pyarrow as pa
@@ -47,6 +48,10 @@ def dataset(corpus: Corpus, table: str) -> pa_dataset.Dataset:
         raise ConfigurationError(
             f"table {table!r} of {corpus.uri} has not been written: run the stage that writes it"
         )
+    return _dataset(corpus, table, files)
+
+
+def _dataset(corpus: Corpus, table: str, files: list[str]) -> pa_dataset.Dataset:
     filesystem, _ = corpus.storage.locate(corpus.uri)
     return pa_dataset.dataset(files, schema=TABLES[table], filesystem=filesystem, format="parquet")
 
@@ -59,10 +64,13 @@ def connect(corpus: Corpus, statement: str = "") -> duckdb.DuckDBPyConnection:
         statement: When given, only tables whose name occurs in it are opened.
     """
     connection = duckdb.connect()
-    for name in table_names(corpus):
-        if not statement or name in statement:
-            connection.register(name, _readable(dataset(corpus, name)))
+    for name in TABLES:
+        if not statement or name in statement.lower():
+            files = list(_files(corpus, name))
+            if files:
+                connection.register(name, _readable(_dataset(corpus, name, files)))
     # Views are in place: what a query may still touch is only them.
+    connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
     return connection
 
@@ -87,10 +95,19 @@ def query(corpus: Corpus, statement: str) -> pa.Table:
     connection = connect(corpus, statement)
     try:
         result = connection.sql(statement)
-        return result.to_arrow_table() if result is not None else pa.table({})
+        return _distinct(result.to_arrow_table()) if result is not None else pa.table({})
     except duckdb.Error as error:
         names = ", ".join(table_names(corpus)) or "none yet"
         raise ConfigurationError(f"{error}\ntables of {corpus.uri}: {names}") from error
+
+
+def _distinct(rows: pa.Table) -> pa.Table:
+    """Number columns of the same name, as a join gives them: rows become mappings."""
+    names: list[str] = []
+    for name in rows.column_names:
+        numbered = (f"{name}_{number}" for number in count(1))
+        names.append(name if name not in names else next(x for x in numbered if x not in names))
+    return rows.rename_columns(names)
 
 
 def read_table(corpus: Corpus, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -115,19 +132,19 @@ def read_table(corpus: Corpus, table: str, columns: Sequence[str] | None = None)
             f"table {table!r} has no column {(unknown or borrowed)[0]!r}; it has {', '.join(own)}"
             + (f", and from items {', '.join(TABLES['items'].names)}" if "item_id" in own else "")
         )
+    # Edges have two ids, and order by both.
+    order = [(name, "ascending") for name in own[:2] if name in {"item_id", "src", "dst"}]
+    ids = [name for name, _ in order]
+    inside = list(dict.fromkeys([*ids, *(name for name in wanted if name in own)]))
+    rows = data.to_table(columns=inside).sort_by(order)
     if not borrowed:
-        return data.to_table(columns=wanted).sort_by(own[0])
-    rows = data.to_table(columns=_own(wanted, own))
+        return rows.select(wanted)
     items = dataset(corpus, "items").to_table(columns=["item_id", *borrowed])
     indices = pc.index_in(rows.column("item_id"), value_set=items.column("item_id"))
     matched = items.take(indices)
     for name in borrowed:
         rows = rows.append_column(name, matched.column(name))
-    return rows.sort_by("item_id").select(wanted)
-
-
-def _own(wanted: list[str], own: list[str]) -> list[str]:
-    return list(dict.fromkeys(["item_id", *(name for name in wanted if name in own)]))
+    return rows.select(wanted)
 
 
 def encode(rows: pa.Table, name: str) -> bytes:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-# Ray reads these at import: no telemetry, no banner.
+# Ray reads these at import: no telemetry; GPUs hidden from workers that asked for none.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+# The first failure is raised; without this the others print their tracebacks at exit.
+os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from pipeline.executors import ATTEMPTS, take_apart
 from pipeline.worker import Done, Job, StageWorker, Task, WorkerDiedError
@@ -46,16 +49,28 @@ class RayExecutor:
     def map(
         self, function: Callable[[T], R], tasks: Sequence[T], resources: Resources
     ) -> Iterator[R]:
-        """Apply ``function`` to every task, in parallel; results come in task order."""
+        """Apply ``function`` to every task, in parallel; results come in task order.
+
+        Raises:
+            StageError: If a worker dies again and again; what ``function`` raises is passed on.
+        """
         self._start()
         remote: Any = ray.remote(num_cpus=resources.cpus, max_retries=ATTEMPTS)(_call)
         width = self._width(resources, len(tasks))
         pending = deque(tasks)
         window: deque[Any] = deque()
-        while pending or window:
-            while pending and len(window) < 2 * width:
-                window.append(remote.remote(function, pending.popleft()))
-            yield ray.get(window.popleft())
+        try:
+            while pending or window:
+                while pending and len(window) < 2 * width:
+                    window.append(remote.remote(function, pending.popleft()))
+                yield ray.get(window.popleft())
+        except RayTaskError as failure:
+            raise _cause(failure) from None
+        except RayError as error:
+            raise StageError(f"a worker died {ATTEMPTS + 1} times on one task: {error}") from None
+        finally:
+            for reference in window:
+                ray.cancel(reference)
 
     def run_partitions(self, job: Job, tasks: Sequence[Task]) -> Iterator[Done]:
         """Compute and commit partitions; yields each as it is done, in any order."""
@@ -97,9 +112,12 @@ class RayExecutor:
         self._started = True
 
     def _width(self, resources: Resources, tasks: int) -> int:
-        """How many workers fit: the scarcest of CPUs, GPUs, the user's limit and the work."""
+        """How many workers fit: the scarcest of CPUs, GPUs, memory, the user's limit, the work."""
         have = ray.cluster_resources()
         room = [int(have.get("CPU", 0) // max(resources.cpus, 1)), max(tasks, 1)]
+        if "memory" in have:
+            # Too little for one is no reason not to try.
+            room.append(max(1, int(have["memory"] / (resources.memory_gb * 2**30))))
         if resources.gpus:
             room.append(int(have.get("GPU", 0) / resources.gpus))
         if self._workers:
@@ -113,8 +131,21 @@ class RayExecutor:
         return min(room)
 
 
-def _call(function: Callable[[T], R], task: T) -> R:
-    return function(task)
+def _call(function: Callable[..., R], *arguments: Any) -> R:  # noqa: ANN401 - any task
+    """Call a function in a worker; what it raises can be raised again in the driver."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if _survives_pickling(error):
+            raise
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None
+
+
+def _survives_pickling(error: Exception) -> bool:
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - pickling calls code of any library
+        return False
 
 
 class _Actor:
@@ -130,10 +161,10 @@ class _Actor:
         return self._worker
 
     def run(self, task: Task) -> Done:
-        return self._stage().run(task)
+        return _call(lambda: self._stage().run(task))
 
     def compute(self, partition: Partition, start: int, stop: int) -> Output:
-        return self._stage().compute(partition, start, stop)
+        return _call(lambda: self._stage().compute(partition, start, stop))
 
 
 @dataclass
@@ -200,13 +231,13 @@ class _Pool:
         except GetTimeoutError:
             error: Exception = TimeoutError(f"no answer after {self._timeout:g} s")
             self._replace(seat)
-        except RayActorError as death:
-            error = death
-            self._replace(seat)
         except RayTaskError as failure:
             error = _cause(failure)
             if isinstance(error, ConfigurationError | StageError):
                 raise error from None
+        except RayError as death:
+            error = death
+            self._replace(seat)
         else:
             seat.done += 1
             return replace(done, attempts=self._attempts.get(task.partition, 0) + 1)
@@ -237,7 +268,7 @@ class _Pool:
             return ray.get(reference, timeout=self._timeout)
         except RayTaskError as failure:
             raise _cause(failure) from None
-        except (RayActorError, GetTimeoutError):
+        except RayError:
             self._replace(seat)
             raise WorkerDiedError("the worker process died or hung on this item") from None
 

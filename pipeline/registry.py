@@ -22,12 +22,3 @@ STAGES: tuple[type[MapStage] | type[CorpusStage], ...] = (
     CaptionStage,
     ShardStage,
 )
-
-
-def stage_named(name: str) -> type[MapStage] | type[CorpusStage]:
-    """Look a stage up.
-
-    Raises:
-        KeyError: If there is none of that name.
-    """
-    return {stage.name: stage for stage in STAGES}[name]

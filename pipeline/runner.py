@@ -156,19 +156,29 @@ class Runner:
         skipped = len(state.states) - len(todo)
         nonce = self.run_id if force else ""
         self._log("stage_start", stage=stage.name, partitions=len(todo), skipped=skipped)
-        for batch in sorted({each.batch for each in todo}):
-            for table in tables_of(stage):
-                self.corpus.reopen(table, batch)
+        self._reopen(stage, todo, force)
         metrics: dict[str, Any] = {}
         with StageProgress(stage.name, len(todo), skipped) as progress:
             if todo and issubclass(stage, MapStage):
                 self._run_map(stage, state, todo, nonce, progress)
             elif todo and issubclass(stage, CorpusStage):
                 metrics = self._run_corpus(stage, state, todo, nonce, progress)
-        self._complete(stage, todo)
+        self._complete(stage, state)
         seconds = round(time.perf_counter() - started, 3)
         self._log("stage_end", stage=stage.name, seconds=seconds, **metrics)
         return StageReport(stage.name, len(todo), skipped, seconds, metrics)
+
+    def _reopen(self, stage: StageType, todo: Sequence[Partition], force: bool) -> None:
+        """Take away what says that a stage is done, before it writes anything."""
+        for batch in sorted({each.batch for each in todo}):
+            for table in tables_of(stage):
+                self.corpus.reopen(table, batch)
+        if todo and issubclass(stage, CorpusStage):
+            # Killed before it commits, it must not pass for done under its old configuration:
+            # other tables and files of its own may have changed by then.
+            self.corpus.drop(stage.writes[-1], todo[0])
+            if force:
+                stage(self.config.stage(stage.name), self.storage).discard(self.corpus)
 
     def _run_map(
         self,
@@ -186,7 +196,7 @@ class Runner:
             for each in todo
         ]
         for done in self._executor.run_partitions(job, tasks):
-            stamp = done.stamp
+            stamp = state.stamps[stage.table()][done.partition] = done.stamp
             progress.advance(stamp.items_in, stamp.quarantined)
             self._log(
                 "partition",
@@ -212,7 +222,7 @@ class Runner:
         instance = stage(self.config.stage(stage.name), self.storage)
         recipe = state.recipes[todo[0]]
         output = instance.run(self.corpus, self._executor, _fingerprint(recipe, nonce))
-        # The last table decides whether the stage is up to date.
+        # The last table is the commit: until it is whole, the stage is not up to date.
         for table in stage.writes:
             first_column = output.tables[table].column_names[0]
             pieces = split_by_partition(output.tables[table], todo, first_column)
@@ -226,16 +236,21 @@ class Runner:
                     columns=column_digests(rows),
                 )
                 self.corpus.commit(stage.name, table, partition, Committed(rows), stamp)
+                state.stamps[table][partition] = stamp
                 if table == stage.writes[-1]:
                     progress.advance(rows.num_rows, 0)
         return output.metrics
 
-    def _complete(self, stage: StageType, todo: Sequence[Partition]) -> None:
-        for table in tables_of(stage) if todo else ():
-            stamps = self.corpus.stamps(table)
-            for batch in sorted({each.batch for each in todo}):
-                whole = {each: stamp for each, stamp in stamps.items() if each.batch == batch}
-                self.corpus.complete(table, batch, whole)
+    def _complete(self, stage: StageType, state: StageState) -> None:
+        """Mark the batches that are whole, those of a run killed before it could as well."""
+        batches: dict[int, list[Partition]] = {}
+        for each in state.states:
+            batches.setdefault(each.batch, []).append(each)
+        for table in tables_of(stage):
+            for batch, partitions in batches.items():
+                if not self.corpus.is_complete(table, batch):
+                    stamps = state.stamps[table]
+                    self.corpus.complete(table, batch, {each: stamps[each] for each in partitions})
 
 
 def make_executor(config: Config) -> PartitionExecutor:

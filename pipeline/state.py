@@ -28,13 +28,13 @@ class StageState:
     Args:
         stage: Its class.
         recipes: The recipe each partition must have to be up to date.
-        stamps: What is on disk, of the stage's last table.
+        stamps: What is on disk, per table.
         states: Per partition.
     """
 
     stage: StageType
     recipes: dict[Partition, str]
-    stamps: dict[Partition, Stamp]
+    stamps: dict[str, dict[Partition, Stamp]]
     states: dict[Partition, State] = field(default_factory=dict)
 
     def of(self, state: State) -> list[Partition]:
@@ -83,23 +83,29 @@ class StateReader:
         """How a stage stands now; what depends on stale partitions is stale itself."""
         partitions = self.partitions
         recipes = self._recipes(stage, partitions)
-        # A stage of several tables commits its last one last.
-        table = tables_of(stage)[-1]
-        stamps = self._stamps_of(table)
+        stamps = {table: self._stamps_of(table) for table in tables_of(stage)}
         unsettled = self._unsettled(stage, partitions)
         states = {}
         for each in partitions:
-            stamp = stamps.get(each)
-            if stamp is None:
+            found = [stamps[table].get(each) for table in stamps]
+            if None in found:
                 states[each] = State.MISSING
-            elif stamp.recipe != recipes[each] or each in unsettled:
+            elif each in unsettled or any(x.recipe != recipes[each] for x in found if x):
                 states[each] = State.STALE
             else:
                 states[each] = State.DONE
+        if partitions and self._has_lost_files(stage, states):
+            states = dict.fromkeys(partitions, State.MISSING)
         not_done = {each for each, value in states.items() if value is not State.DONE}
         for written in tables_of(stage):
             self._stale[written] = not_done
         return StageState(stage, recipes, stamps, states)
+
+    def _has_lost_files(self, stage: StageType, states: dict[Partition, State]) -> bool:
+        if not issubclass(stage, CorpusStage) or set(states.values()) != {State.DONE}:
+            return False
+        settings = self._config.stage(stage.name)
+        return not stage(settings, self._corpus.storage).intact(self._corpus)
 
     def _stamps_of(self, table: str) -> dict[Partition, Stamp]:
         if table not in self._stamps:
@@ -143,4 +149,5 @@ class StateReader:
         if not stamp.columns:
             return stamp.fingerprint
         wanted = ["item_id", *read.columns, *([read.where] if read.where else [])]
-        return digest(stamp.fingerprint, [stamp.columns[name] for name in wanted])
+        # A column that the stamp does not know came with a newer schema.
+        return digest(stamp.fingerprint, [stamp.columns.get(name, "missing") for name in wanted])

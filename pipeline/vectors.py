@@ -29,8 +29,8 @@ def load_vectors(path: Path, column: str) -> np.ndarray:
     Raises:
         ConfigurationError: If the file is none of these.
     """
-    if not path.exists():
-        raise ConfigurationError(f"{path} does not exist: correct the path")
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is not a file: correct the path")
     if path.suffix == ".npy":
         return _from_npy(path)
     if path.suffix == ".parquet":
@@ -41,7 +41,7 @@ def load_vectors(path: Path, column: str) -> np.ndarray:
 def _from_npy(path: Path) -> np.ndarray:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ConfigurationError(f"{path} is not a plain .npy array: {error}") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise ConfigurationError(
@@ -61,7 +61,8 @@ def _from_parquet(path: Path, column: str) -> np.ndarray:
             f"{path} has no column {column!r}; name one with --column: {names}"
         )
     values = file.read(columns=[column]).column(column).combine_chunks()
-    if not (pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type)):
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(values.type) for is_kind in kinds):
         raise ConfigurationError(
             f"column {column!r} of {path} is {values.type}, not lists of floats"
         )
@@ -78,7 +79,7 @@ def _from_parquet(path: Path, column: str) -> np.ndarray:
 
 
 def deduplicate_file(
-    vectors: Path, threshold: float, output: Path, column: str = "vector", seed: int = 0
+    vectors: Path, threshold: float, output: str, column: str = "vector", seed: int = 0
 ) -> str:
     """Find duplicates among the vectors of a file and write a row for each vector.
 
@@ -95,13 +96,13 @@ def deduplicate_file(
     Raises:
         ConfigurationError: For files or vectors that cannot be used.
     """
-    if output.suffix != ".parquet":
+    if not output.endswith(".parquet"):
         raise ConfigurationError(f"{output} must end in .parquet")
     try:
         result = find_duplicates(load_vectors(vectors, column), threshold=threshold, seed=seed)
     except ValueError as error:
         raise ConfigurationError(f"{vectors}: {error}") from error
     rows = result.to_table()
-    write_rows(Storage(), rows, str(output))
+    write_rows(Storage(), rows, output)
     kept = int(result.keep.sum())
     return f"{rows.num_rows:,} vectors = {kept:,} kept + {rows.num_rows - kept:,} removed; {output}"

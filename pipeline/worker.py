@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -210,5 +209,4 @@ def merge(outputs: list[Output], culprits: list[Quarantined], schema: pa.Schema)
     rows = pa.concat_tables(pieces) if pieces else schema.empty_table()
     rows = rows.take(pc.sort_indices(rows, [("item_id", "ascending")]))
     quarantined = [each for output in outputs for each in output.quarantined]
-    metrics: dict[str, Any] = {}
-    return Output(rows, sorted([*quarantined, *culprits], key=lambda x: x.item_id), metrics)
+    return Output(rows, sorted([*quarantined, *culprits], key=lambda x: x.item_id))

@@ -198,8 +198,8 @@ class MapStage(ABC):
 class CorpusStage(ABC):
     """A stage that sees whole tables and writes one or more of its own.
 
-    The last table in ``writes`` has a row for every item that came in; it is committed last
-    and decides whether the stage is up to date.
+    The last table in ``writes`` has a row for every item that came in, and is committed last.
+    The stage is up to date when all its tables are, and what it keeps beside them is there.
     """
 
     name: ClassVar[str]
@@ -218,6 +218,13 @@ class CorpusStage(ABC):
 
     def check(self) -> None:
         """Fail early, with a sentence that says what to do; called before anything runs."""
+
+    def intact(self, corpus: Corpus) -> bool:  # noqa: ARG002
+        """Whether the files that the stage keeps beside its tables are all there."""
+        return True
+
+    def discard(self, corpus: Corpus) -> None:
+        """Forget resumable pieces of its own; called before a forced run."""
 
     @abstractmethod
     def run(self, corpus: Corpus, executor: Executor, recipe: str) -> CorpusOutput:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from stages.contract import Quarantined, Reads, StageError
 from stages.schemas import QUARANTINE, TABLES, first_id
@@ -20,6 +23,8 @@ from stages.storage import Storage, child
 
 _STAMP_KEY = b"winnow"
 _COMPLETE = "_complete.json"
+_THREADS = 16
+_FILE = re.compile(r"/batch=(?P<batch>\d+)/(?:part-(?P<part>\d+)\.parquet|_complete\.json)$")
 
 
 @dataclass(frozen=True, order=True)
@@ -109,7 +114,7 @@ class Corpus:
         """The rows of one partition, ascending by item id.
 
         Raises:
-            StageError: If they have not been written.
+            StageError: If they have not been written, or are damaged.
         """
         uri = self.table_uri(table, partition)
         try:
@@ -118,7 +123,10 @@ class Corpus:
             raise StageError(
                 f"table {table!r} has no {partition} ({uri}): run the stage that writes it"
             ) from error
-        return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+        try:
+            return pq.read_table(io.BytesIO(data), columns=columns)
+        except pa.ArrowInvalid as error:
+            raise _damaged(uri, error) from error
 
     def read_quarantine(self, stage: str, partition: Partition) -> pa.Table:
         """The items a stage took out of a partition; empty where there are none."""
@@ -155,25 +163,35 @@ class Corpus:
     def stamps(self, table: str) -> dict[Partition, Stamp]:
         """The stamps of all partitions of a table that are on disk.
 
-        A batch that is whole costs one read; others one footer each.
+        A batch that is whole costs one read; others one footer each, and so does a file that
+        is newer than its batch's mark.
+
+        Raises:
+            StageError: If a file is damaged, or is none of ours.
         """
-        batches: dict[int, list[Partition]] = {}
+        files: dict[Partition, fs.FileInfo] = {}
+        marks: dict[int, fs.FileInfo] = {}
         for info in self.storage.files(self.place(table)):
-            partition = _partition_of(str(info.path))
-            if partition is not None:
-                batches.setdefault(partition.batch, []).append(partition)
-        stamps: dict[Partition, Stamp] = {}
-        for batch, partitions in sorted(batches.items()):
-            whole = self._complete(table, batch)
-            for partition in partitions:
-                stamps[partition] = whole.get(partition) or self._footer(table, partition)
-        return stamps
+            match = _FILE.search(str(info.path).replace("\\", "/"))
+            if match and match["part"]:
+                files[Partition(int(match["batch"]), int(match["part"]))] = info
+            elif match:
+                marks[int(match["batch"])] = info
+        whole: dict[Partition, Stamp] = {}
+        for batch in marks:
+            whole.update(self._complete(table, batch))
+        stamps = {
+            each: whole[each]
+            for each, info in files.items()
+            if each in whole and not _is_newer(info, marks[each.batch])
+        }
+        rest = [each for each in files if each not in stamps]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            footers = pool.map(partial(self._footer, table), rest)
+            return dict(sorted([*stamps.items(), *zip(rest, footers, strict=True)]))
 
     def _complete(self, table: str, batch: int) -> dict[Partition, Stamp]:
-        try:
-            data = self.storage.read(self.place(table, f"batch={batch:05d}", _COMPLETE))
-        except FileNotFoundError:
-            return {}
+        data = self.storage.read(self._mark(table, batch))
         return {
             Partition(batch, int(part)): Stamp(**stamp)
             for part, stamp in json.loads(data)["partitions"].items()
@@ -181,8 +199,11 @@ class Corpus:
 
     def _footer(self, table: str, partition: Partition) -> Stamp:
         uri = self.table_uri(table, partition)
-        with self.storage.open(uri) as file:
-            metadata = pq.read_metadata(file).metadata or {}
+        try:
+            with self.storage.open(uri) as file:
+                metadata = pq.read_metadata(file).metadata or {}
+        except pa.ArrowInvalid as error:
+            raise _damaged(uri, error) from error
         if _STAMP_KEY not in metadata:
             raise StageError(f"{uri} was not written by winnow: move it out of the corpus")
         return Stamp(**json.loads(metadata[_STAMP_KEY]))
@@ -193,16 +214,26 @@ class Corpus:
             "partitions": {str(each.part): asdict(stamp) for each, stamp in sorted(stamps.items())}
         }
         data = json.dumps(content, indent=1, sort_keys=True).encode()
-        self.storage.write(self.place(table, f"batch={batch:05d}", _COMPLETE), data)
+        self.storage.write(self._mark(table, batch), data)
+
+    def is_complete(self, table: str, batch: int) -> bool:
+        """Whether a batch of a table is marked as whole."""
+        return self.storage.exists(self._mark(table, batch))
+
+    def _mark(self, table: str, batch: int) -> str:
+        return self.place(table, f"batch={batch:05d}", _COMPLETE)
 
     def reopen(self, table: str, batch: int) -> None:
         """Take the mark of a whole batch away, before partitions of it are written again."""
-        self.storage.remove(self.place(table, f"batch={batch:05d}", _COMPLETE))
+        self.storage.remove(self._mark(table, batch))
 
     def commit(
         self, stage: str, table: str, partition: Partition, output: Committed, stamp: Stamp
     ) -> None:
         """Write a partition: first what is quarantined, then the rows, whose file is the commit.
+
+        Rows of an earlier computation go before their quarantine does: together with that of
+        another one they would pass for up to date.
 
         Args:
             stage: The stage that made it.
@@ -211,15 +242,15 @@ class Corpus:
             output: Rows and quarantined items.
             stamp: What made them.
         """
-        self._write_quarantine(stage, partition, output.quarantined)
-        schema = TABLES[table].with_metadata({_STAMP_KEY: json.dumps(asdict(stamp)).encode()})
-        rows = output.rows.cast(TABLES[table]).replace_schema_metadata(schema.metadata)
+        quarantine = self.quarantine_uri(stage, partition)
+        if output.quarantined or self.storage.exists(quarantine):
+            self.drop(table, partition)
+            self._write_quarantine(stage, quarantine, output.quarantined)
+        footer = {_STAMP_KEY: json.dumps(asdict(stamp)).encode()}
+        rows = output.rows.cast(TABLES[table]).replace_schema_metadata(footer)
         self.storage.write(self.table_uri(table, partition), _parquet(rows))
 
-    def _write_quarantine(
-        self, stage: str, partition: Partition, quarantined: Sequence[Quarantined]
-    ) -> None:
-        uri = self.quarantine_uri(stage, partition)
+    def _write_quarantine(self, stage: str, uri: str, quarantined: Sequence[Quarantined]) -> None:
         if not quarantined:
             self.storage.remove(uri)
             return
@@ -230,7 +261,7 @@ class Corpus:
         self.storage.write(uri, _parquet(pa.Table.from_pylist(rows, schema=QUARANTINE)))
 
     def drop(self, table: str, partition: Partition) -> None:
-        """Remove a partition that no plan names any more."""
+        """Remove a partition's rows: it counts as missing until it is committed again."""
         self.storage.remove(self.table_uri(table, partition))
 
 
@@ -277,12 +308,13 @@ def split_by_partition(
 
 
 def column_digests(rows: pa.Table) -> dict[str, str]:
-    """Hash every column's values, independent of chunking."""
+    """Hash every column's values, independent of chunks, slices and what lies under nulls."""
+    # A gather writes buffers anew: no bits of neighbours, zeros under nulls.
+    rows = rows.take(pa.array(np.arange(rows.num_rows)))
     digests = {}
     for name in rows.column_names:
         sink = io.BytesIO()
         column = rows.select([name]).combine_chunks()
-        # A slice keeps its parent's buffers; the IPC writer truncates them.
         with pa.ipc.new_stream(sink, pa.schema([column.schema.field(0).remove_metadata()])) as out:
             out.write_table(column.replace_schema_metadata(None))
         digests[name] = hashlib.sha256(sink.getvalue()).hexdigest()[:32]
@@ -295,12 +327,14 @@ def _parquet(rows: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _partition_of(path: str) -> Partition | None:
-    folder, _, name = path.replace("\\", "/").rpartition("/")
-    batch = folder.rpartition("/")[2]
-    if not (name.startswith("part-") and name.endswith(".parquet") and batch.startswith("batch=")):
-        return None
-    return Partition(int(batch.removeprefix("batch=")), int(name[5:-8]))
+def _is_newer(file: fs.FileInfo, mark: fs.FileInfo) -> bool:
+    """Whether a file was written after its batch was marked, by hand or by a stray worker."""
+    times = file.mtime_ns, mark.mtime_ns
+    return None not in times and times[0] > times[1]
+
+
+def _damaged(uri: str, error: Exception) -> StageError:
+    return StageError(f"{uri} is damaged ({error}): remove it and run again")
 
 
 def _inner_join(tables: Sequence[pa.Table]) -> pa.Table:

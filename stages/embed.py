@@ -66,6 +66,9 @@ class EmbedSettings(StageSettings):
             if path is not None and path.is_file():
                 stat = path.stat()
                 fields[name] = _content_hash(str(path), stat.st_size, stat.st_mtime_ns)
+        if self.precision == "auto":
+            # Half precision on CUDA and full on the CPU must not mix in one table.
+            fields["precision"] = "fp32" if self.resolved_device() == "cpu" else "half"
         return fields
 
     def resolved_device(self) -> str:

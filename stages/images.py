@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
 from stages.contract import ItemError, Reason, UnavailableError
+from stages.sources.base import is_content_error
 from stages.storage import Storage
 
 #: Columns of ``items`` that say where the bytes of an image lie.
@@ -73,7 +74,7 @@ class ImageReader:
         except FileNotFoundError as error:
             raise ItemError(Reason.MISSING, f"{row['uri']} does not exist") from error
         except OSError as error:
-            if not self._storage.is_local(row["uri"]):
+            if not is_content_error(self._storage, row["uri"], error):
                 raise UnavailableError(f"{row['uri']} cannot be read: {error}") from error
             raise ItemError(Reason.UNREADABLE, f"{row['uri']}: {error}") from error
         except pa.ArrowException as error:  # a broken Parquet page, not a broken store

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -105,6 +104,18 @@ class ShardStage(CorpusStage):
         table = _table(rows, pieces)
         return CorpusOutput({"shards": table}, {"shards": len(pieces), "bytes": index["bytes"]})
 
+    def intact(self, corpus: Corpus) -> bool:
+        """Whether the index and all tars are there."""
+        folder = corpus.place("shards")
+        names = [str(each.path).rpartition("/")[2] for each in self.storage.files(folder)]
+        tars = {name for name in names if name.endswith(".tar")}
+        noted = {name.removesuffix(".json") for name in names if name.endswith(".tar.json")}
+        return "index.json" in names and tars == noted
+
+    def discard(self, corpus: Corpus) -> None:
+        """Forget which tars are up to date, so that all are written again."""
+        self.storage.remove_folder(corpus.place("shards", _PIECES))
+
     def _cut(self, rows: pa.Table) -> list[_Piece]:
         limit = self.settings.max_mb << 20
         sizes = rows.column("bytes").to_pylist()
@@ -169,10 +180,13 @@ def _samples_digest(rows: pa.Table) -> str:
 def _write_piece(storage: Storage, folder: str, piece: _Piece) -> dict[str, Any]:
     """Write one tar unless it is there already; returns its entry of the index."""
     place = child(folder, _PIECES, f"{piece.name}.json")
-    if storage.exists(place) and storage.exists(child(folder, piece.name)):
+    if storage.exists(place):
         entry: dict[str, Any] = json.loads(storage.read(place))
-        if entry["recipe"] == piece.recipe:
+        size = storage.info(child(folder, piece.name)).size
+        if (entry["recipe"], entry["bytes"]) == (piece.recipe, size):
             return entry
+        # Killed between tar and note, the old note must not vouch for the new tar.
+        storage.remove(place)
     entry = {**_write_tar(storage, child(folder, piece.name), piece), "recipe": piece.recipe}
     storage.write(place, json.dumps(entry, ensure_ascii=False).encode())
     return entry
@@ -212,7 +226,7 @@ def _with_bytes(rows: pa.Table, storage: Storage) -> Iterator[tuple[dict[str, An
 def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], data: bytes) -> dict[str, Any]:
     key = sample_key(row["item_id"])
     extension = EXTENSIONS.get(row["format"], row["format"])
-    text = json.dumps(sample_json(row), ensure_ascii=False, sort_keys=True, default=_plain)
+    text = json.dumps(sample_json(row), ensure_ascii=False, sort_keys=True)
     for name, content in sorted([(f"{key}.{extension}", data), (f"{key}.json", text.encode())]):
         member = tarfile.TarInfo(name)
         member.size = len(content)
@@ -227,12 +241,6 @@ def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], data: bytes) -> dict[
         "sha256": row["sha256"],
         "extension": extension,
     }
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 class _HashingSink:

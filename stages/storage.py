@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import urlsplit
@@ -18,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from stages.contract import ConfigurationError
 
 _COPY_BYTES = 8 << 20
+#: Names of unfinished local files; nothing else below a corpus is ours to remove.
+_TEMPORARY = re.compile(r"_.+\.[0-9a-f]{32}\.tmp")
 
 
 class StorageSettings(BaseModel):
@@ -68,7 +72,8 @@ class Storage:
         """
         scheme = urlsplit(uri).scheme if "://" in uri else "file"
         if scheme == "file":
-            path = uri.removeprefix("file://")
+            # No shell expands the ~ of a YAML file.
+            path = os.path.expanduser(uri.removeprefix("file://"))  # noqa: PTH111 - never raises
             return self._local(), str(Path(path).absolute())
         return self._remote(scheme, uri), uri.split("://", 1)[1]
 
@@ -242,8 +247,26 @@ class AtomicFile:
             self._temporary.replace(self._path)
             return
         self._file.seek(0)
-        with self._filesystem.open_output_stream(self._path, compression=None) as stream:
-            shutil.copyfileobj(self._file, stream, _COPY_BYTES)
+        sent = 0
+        try:
+            with self._filesystem.open_output_stream(self._path, compression=None) as stream:
+                try:
+                    shutil.copyfileobj(self._file, stream, _COPY_BYTES)
+                finally:
+                    sent = stream.tell()
+        except BaseException:
+            with suppress(OSError):
+                self._remove_part(sent)
+            raise
+
+    def _remove_part(self, sent: int) -> None:
+        """Remove half a file: closing an interrupted stream completes what it was given.
+
+        A file of another size is the one that was there before, and stays.
+        """
+        size = self._filesystem.get_file_info(self._path).size
+        if size == sent < self._file.seek(0, os.SEEK_END):
+            self._filesystem.delete_file(self._path)
 
 
 def child(base: str, *parts: str) -> str:
@@ -266,7 +289,9 @@ def remove_leftovers(storage: Storage, uri: str) -> int:
 
 
 def _temporary_files(folder: Path) -> Iterator[Path]:
-    return folder.rglob("_*.tmp") if folder.is_dir() else iter(())
+    for path in folder.rglob("_*.tmp") if folder.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name):
+            yield path
 
 
 def _arrow_s3(settings: StorageSettings) -> fs.FileSystem:

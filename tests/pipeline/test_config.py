@@ -115,3 +115,13 @@ def test_settings_that_only_change_speed_stay_out_of_the_fingerprint() -> None:
     for name in ("ingest", "profile", "embed", "ocr", "caption"):
         settings = parse_config(MINIMAL, "x").stage(name)
         assert "threads" not in settings.fingerprint_fields(), name
+
+
+def test_an_empty_corpus_is_refused() -> None:
+    assert "corpus: " in mistake(corpus="")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00corpus")
+    with pytest.raises(ConfigurationError, match="cannot read the configuration"):
+        load_config(tmp_path / "run.yaml")

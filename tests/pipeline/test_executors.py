@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from pipeline.worker import Job, SetupError, Task
 from stages.contract import Resources, StageError
 from stages.corpus import Corpus, Partition
 from stages.storage import Storage, StorageSettings
-from tests.pipeline.toys import BrokenSetupStage, QuarantiningStage, ToySettings, ToyStage
+from tests.pipeline.toys import (
+    AwkwardStage,
+    BrokenSetupStage,
+    QuarantiningStage,
+    ToySettings,
+    ToyStage,
+    UnreadableStage,
+)
 
 PARTITIONS = [Partition(0, part) for part in range(3)]
 
@@ -79,7 +87,7 @@ def test_a_fault_of_all_items_fails_the_run(executor: PartitionExecutor, tmp_pat
 
 
 def test_a_lost_item_fails_the_run(executor: PartitionExecutor, tmp_path: Path) -> None:
-    with pytest.raises(StageError, match=r"stage toy, batch 0 partition 0: 64 items in, 63 rows"):
+    with pytest.raises(StageError, match=r"stage toy, batch 0 partition \d: 64 items in, 63 rows"):
         run(executor, job(tmp_path, ToySettings(poison=[0], harm="lose")))
 
 
@@ -115,6 +123,63 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     executor = RayExecutor(workers=2, partition_timeout_s=8)
     corpus = run(executor, job(tmp_path / "corpus", settings))
     assert sum(corpus.read("filter", each).num_rows for each in PARTITIONS) == 3 * 64
+
+
+def test_an_error_that_cannot_be_pickled_is_singled_out(
+    executor: PartitionExecutor, tmp_path: Path
+) -> None:
+    corpus = run(executor, job(tmp_path, ToySettings(poison=[3]), AwkwardStage))
+    for each in PARTITIONS:
+        (taken,) = corpus.read_quarantine("toy", each).to_pylist()
+        assert taken["reason"] == "stage_error"
+        assert "AwkwardError: 404 no such thing" in taken["detail"]
+
+
+def test_an_input_that_cannot_be_read_fails_the_run(
+    executor: PartitionExecutor, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match=r"toy, batch 0 .*its input cannot be read: half a page"):
+        run(executor, job(tmp_path, ToySettings(), UnreadableStage))
+
+
+def test_a_run_that_is_closed_early_keeps_what_was_committed(
+    executor: PartitionExecutor, tmp_path: Path
+) -> None:
+    toy = job(tmp_path, ToySettings())
+    running = executor.run_partitions(toy, [Task(each, "r", "f") for each in PARTITIONS])
+    first = next(running)
+    running.close()
+    corpus = Corpus(toy.corpus, Storage())
+    assert corpus.stamps("filter")[first.partition].recipe == "r"
+    assert run(executor, toy).stamps("filter").keys() == set(PARTITIONS)
+
+
+def test_no_partitions_are_no_work(executor: PartitionExecutor, tmp_path: Path) -> None:
+    assert list(executor.run_partitions(job(tmp_path, ToySettings()), [])) == []
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise StageError("stage toy: 3 is refused")
+    return number
+
+
+def test_what_a_mapped_function_raises_arrives_as_it_was(executor: PartitionExecutor) -> None:
+    with pytest.raises(StageError) as caught:
+        list(executor.map(refuse, range(8), Resources()))
+    assert type(caught.value) is StageError
+    assert str(caught.value) == "stage toy: 3 is refused"
+    assert list(executor.map(refuse, [1, 2], Resources())) == [1, 2]
+
+
+def die(_number: int) -> None:
+    os._exit(7)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_mapped_function_that_kills_its_worker_fails_the_stage() -> None:
+    with pytest.raises(StageError, match="a worker died 4 times on one task"):
+        list(RayExecutor().map(die, [1], Resources()))
 
 
 @pytest.mark.usefixtures("cluster")

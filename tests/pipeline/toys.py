@@ -78,6 +78,29 @@ class ToyStage(MapStage):
             time.sleep(3600)
 
 
+class AwkwardError(Exception):
+    """Cannot be pickled and read again, like those of many clients of object stores."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+
+
+class AwkwardStage(ToyStage):
+    """Raises an error that does not survive the way back to the driver."""
+
+    def process(self, table: pa.Table) -> Output:
+        if set(self.settings.poison) & set(table.column("row").to_pylist()):
+            raise AwkwardError(404, "no such thing")
+        return super().process(table)
+
+
+class UnreadableStage(ToyStage):
+    """Its input cannot be read."""
+
+    def load(self, corpus: Corpus, partition: Partition) -> pa.Table:
+        raise ValueError("half a page is missing")
+
+
 class BrokenSetupStage(ToyStage):
     """Cannot load its model."""
 

@@ -142,3 +142,16 @@ def test_check_fails_early() -> None:
     settings = EmbedSettings(model="open_clip/ViT-B-32", checkpoint="/nowhere/weights.pt")
     with pytest.raises(ConfigurationError, match="is not a file"):
         EmbedStage(settings, Storage()).check()
+
+
+def test_automatic_precision_counts_by_what_it_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+
+    def fields(cuda: bool, precision: str) -> object:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        settings = EmbedSettings(model="open_clip/ViT-B-32/openai", precision=precision)
+        return settings.fingerprint_fields()
+
+    assert fields(False, "auto") != fields(True, "auto")
+    assert fields(False, "auto") == fields(False, "fp32")
+    assert fields(False, "bf16") == fields(True, "bf16")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from stages.contract import ItemError
 from stages.images import ImageReader, decode, map_images, read_images, to_rgb
 from stages.storage import Storage
+from tests.conftest import S3Server
 from tests.stages.sources.made import encoded, picture, tar_of
 
 COLUMNS = ("uri", "container", "member", "offset", "length", "key")
@@ -62,6 +64,27 @@ def test_what_is_gone_or_changed_is_an_error_of_the_item(tmp_path: Path) -> None
     assert [error.reason.value for error in errors if isinstance(error, ItemError)] == [
         *("missing", "changed", "changed", "unreadable", "missing", "changed", "unreadable")
     ]
+
+
+def test_a_broken_parquet_page_is_the_item_s_fault_on_object_storage_too(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    sink = io.BytesIO()
+    table = pa.table({"image": [bytes(range(256)) * 40] * 50})
+    pq.write_table(table, sink, compression="snappy", use_dictionary=False)
+    data = bytearray(sink.getvalue())
+    data[60:400] = b"\xff" * 340
+    bucket = f"pages-{uuid.uuid4().hex[:8]}"
+    s3.filesystem().create_dir(bucket)
+    for uri in (str(tmp_path / "a.parquet"), f"s3://{bucket}/a.parquet"):
+        Storage().write(uri, bytes(data))
+        row = {**dict.fromkeys(COLUMNS), "container": "parquet", "member": "image", "offset": 3}
+        with (
+            ImageReader(Storage()) as reader,
+            pytest.raises(ItemError, match="Corrupt snappy") as caught,
+        ):
+            reader.read({**row, "uri": uri})
+        assert caught.value.reason.value == "unreadable"
 
 
 def test_a_limit_is_checked_before_reading(tmp_path: Path) -> None:

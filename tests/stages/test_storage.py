@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -66,11 +68,54 @@ def test_an_absent_folder_lists_as_empty(place: tuple[Storage, str]) -> None:
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / "items").mkdir()
-    leftover = tmp_path / "items" / "_part-00000.parquet.0123.tmp"
+    leftover = tmp_path / "items" / f"_part-00000.parquet.{uuid.uuid4().hex}.tmp"
     leftover.write_bytes(b"half")
     (tmp_path / "items" / "part-00000.parquet").write_bytes(b"whole")
+    (tmp_path / "_notes.tmp").write_bytes(b"the user's own")
     assert remove_leftovers(Storage(), str(tmp_path)) == 1
-    assert [path.name for path in tmp_path.rglob("*.*")] == ["part-00000.parquet"]
+    left = sorted(path.name for path in tmp_path.rglob("*.*"))
+    assert left == ["_notes.tmp", "part-00000.parquet"]
+
+
+def test_a_folder_goes_with_all_it_holds(place: tuple[Storage, str]) -> None:
+    storage, base = place
+    storage.write(child(base, "a", "b", "x.bin"), b"one")
+    storage.write(child(base, "ab.bin"), b"two")
+    storage.remove_folder(child(base, "a"))
+    storage.remove_folder(child(base, "a"))
+    storage.remove_folder(child(base, "never"))
+    listed = [storage.uri_of(base, info).removeprefix(base) for info in storage.files(base)]
+    assert listed == ["/ab.bin"]
+
+
+def test_a_large_file_is_put_whole(place: tuple[Storage, str]) -> None:
+    storage, base = place
+    data = bytes(range(256)) * (25 << 12)  # 25 MiB: several parts of a multipart upload
+    storage.write(child(base, "large.bin"), data)
+    assert storage.info(child(base, "large.bin")).size == len(data)
+    assert storage.read(child(base, "large.bin")) == data
+
+
+@pytest.mark.parametrize("place", ["s3", "s3-fsspec"], indirect=True)
+def test_an_upload_that_is_interrupted_leaves_no_part_of_a_file(
+    place: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, base = place
+
+    def copy_some(source: IO[bytes], target: IO[bytes], _size: int) -> None:
+        target.write(source.read(12 << 20))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfileobj", copy_some)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write(child(base, "half.bin"), bytes(20 << 20))
+    assert not storage.exists(child(base, "half.bin"))
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Storage().write("~/corpus/x.bin", b"one")
+    assert (tmp_path / "corpus" / "x.bin").read_bytes() == b"one"
 
 
 def test_wrong_secret_is_refused_before_any_work(
