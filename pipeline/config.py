@@ -99,6 +99,19 @@ class Config(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML takes the last of two equal keys without a word; here that is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if isinstance(key, str) and keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} stands twice in one section", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """Read a configuration file and apply ``key.path=value`` overrides.
 
@@ -111,7 +124,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
     """
     file = Path(path)
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - safe
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read the configuration {path}: {error}") from error
     except yaml.YAMLError as error:
@@ -157,6 +170,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 def _step(node: Any, name: str, path: str) -> Any:  # noqa: ANN401 - raw YAML
     if isinstance(node, list):
         return node[_index(node, name, path)]
+    if name == "0" and name not in node:
+        return node  # one source stands for the list of it
     if node.get(name) is None:
         node[name] = {}
     if not isinstance(node[name], dict | list):

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from pipeline.config import Config, load_config
 from pipeline.registry import STAGES
+from pipeline.runner import check_stage
 from stages.contract import ConfigurationError
 from stages.sources import fixed_place
 from stages.storage import Storage
@@ -158,8 +159,8 @@ def _run(config: Config) -> Iterator[Finding]:
             yield Finding("storage", "ok", f"{uri} {'writable' if writable else 'readable'}")
     for stage in STAGES:
         try:
-            stage(config.stage(stage.name), storage).check()
+            check_stage(stage, config, storage)
         except ConfigurationError as error:
             yield Finding(stage.name, "error", str(error))
         else:
-            yield Finding(stage.name, "ok", "has what it needs")
+            yield Finding(stage.name, "ok", "has what can be checked before it runs")

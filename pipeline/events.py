@@ -124,7 +124,7 @@ class StageProgress:
         self._quarantined += quarantined
         if self._bar is not None:
             self._bar.update(self._task, advance=1, rate=self._rate())
-        elif time.monotonic() - self._said > _PLAIN_EVERY_S:
+        elif self._done < self._total and time.monotonic() - self._said > _PLAIN_EVERY_S:
             self._say()
 
     def _rate(self) -> str:
@@ -136,8 +136,8 @@ class StageProgress:
             text = f"{self._stage}: up to date ({self._skipped} partitions)"
         else:
             text = (
-                f"{self._stage}: {self._done}/{self._total} partitions, {self._items} items, "
-                f"{self._quarantined} quarantined, {self._rate()}{self._left()}"
+                f"{self._stage}: {self._done:,}/{self._total:,} partitions, {self._items:,} items, "
+                f"{self._quarantined:,} quarantined, {self._rate()}{self._left()}"
             )
         self._stream.write(text + "\n")
         self._stream.flush()

@@ -83,6 +83,11 @@ class Ledger:
         return self.lines[0].items_in if self.lines else 0
 
     @property
+    def reasons(self) -> Counter[str]:
+        """Quarantined items per reason, all stages together."""
+        return sum((line.quarantined for line in self.lines), Counter())
+
+    @property
     def quarantined_share(self) -> float:
         """Quarantined items over all items, 0..1."""
         return self.outcomes["quarantined"] / self.items if self.items else 0.0

@@ -19,6 +19,8 @@ from stages.corpus import Corpus
 from stages.schemas import TABLES
 from stages.storage import Storage
 
+_QUERIES = ("SELECT", "EXPLAIN", "RELATION")
+
 #: File name endings that rows can be written as.
 ROW_FORMATS = (".parquet", ".csv", ".jsonl")
 
@@ -87,13 +89,19 @@ def _readable(data: pa_dataset.Dataset) -> pa_dataset.Dataset | pa.Table:
 
 
 def query(corpus: Corpus, statement: str) -> pa.Table:
-    """Run one SQL statement over a corpus.
+    """Run one SQL query over a corpus.
 
     Raises:
         ConfigurationError: If DuckDB refuses it; the message is DuckDB's and names the tables.
     """
     connection = connect(corpus, statement)
     try:
+        kinds = [each.type.name for each in connection.extract_statements(statement)]
+        if len(kinds) != 1 or kinds[0] not in _QUERIES:
+            raise ConfigurationError(
+                f"one query is wanted, got {' and '.join(kinds).lower() or 'nothing'}; "
+                "the tables are only read"
+            )
         result = connection.sql(statement)
         return _distinct(result.to_arrow_table()) if result is not None else pa.table({})
     except duckdb.Error as error:

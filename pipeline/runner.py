@@ -115,7 +115,7 @@ class Runner:
         self.storage.check(self.config.corpus, writable=True)
         for stage in STAGES:
             if only is None or stage.name == only:
-                stage(self.config.stage(stage.name), self.storage).check()
+                check_stage(stage, self.config, self.storage)
 
     def _begin(self, only: str | None, force: bool) -> None:
         remove_leftovers(self.storage, self.corpus.uri)
@@ -130,8 +130,7 @@ class Runner:
 
     def _run_stages(self, only: str | None, force: bool) -> list[StageReport]:
         if only in {None, "ingest"}:
-            items = self.config.ingest.partition_items
-            update_plans(self.storage, self.corpus.uri, self.config.source, items)
+            self._plan()
         reader = StateReader(self.config, self.corpus)
         reports = []
         for stage in STAGES:
@@ -143,6 +142,19 @@ class Runner:
                 reader.forget(stage)
                 reader.read(stage)
         return reports
+
+    def _plan(self) -> None:
+        settings = self.config.ingest
+        plans = update_plans(
+            self.storage,
+            self.corpus.uri,
+            self.config.source,
+            settings.partition_items,
+            missing=settings.missing,
+        )
+        if not plans:
+            places = ", ".join(source.uri for source in self.config.source)
+            raise ConfigurationError(f"there is nothing to do: {places} holds no files")
 
     def _run_stage(self, stage: StageType, state: StageState, force: bool) -> StageReport:
         started = time.perf_counter()
@@ -262,6 +274,25 @@ def make_executor(config: Config) -> PartitionExecutor:
     return RayExecutor(config.run.workers, config.run.partition_timeout_s)
 
 
+def check_stage(stage: StageType, config: Config, storage: Storage) -> None:
+    """Find out before any work whether a stage can run.
+
+    Raises:
+        ConfigurationError: For what the stage itself finds, and for a GPU that is not there.
+    """
+    instance = stage(config.stage(stage.name), storage)
+    instance.check()
+    # Of a cluster's GPUs only the cluster knows; it is asked when the stage starts.
+    if instance.resources.gpus and not os.environ.get("RAY_ADDRESS"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ConfigurationError(
+                f"stage {stage.name} is to run on a GPU and there is none here: change its "
+                "settings, or name a cluster with RAY_ADDRESS"
+            )
+
+
 def current_ledger(config: Config, corpus: Corpus) -> Ledger:
     """The ledger of all stages that are up to date with the configuration.
 
@@ -274,6 +305,11 @@ def current_ledger(config: Config, corpus: Corpus) -> Ledger:
 
 
 def _require_inputs(stage: StageType, reader: StateReader) -> None:
+    if not reader.partitions:
+        raise ConfigurationError(
+            f"stage {stage.name} has nothing to work on: the corpus is empty. "
+            "Bring images in first: winnow run CONFIG"
+        )
     unsettled = reader.unsettled_inputs(stage)
     if unsettled:
         names = ", ".join(unsettled)

@@ -12,12 +12,13 @@ from rich.table import Table
 from pipeline.config import Config
 from pipeline.ledger import STATUSES, Ledger
 from pipeline.registry import STAGES
-from pipeline.runner import RunResult, current_ledger
+from pipeline.runner import RunResult, check_stage, current_ledger
 from pipeline.state import State, StateReader
 from stages.corpus import Corpus
 from stages.storage import Storage
 
 _CELL = 60
+_UNBOUNDED = 10_000
 
 
 def print_result(console: Console, config: Config, result: RunResult, report: str) -> None:
@@ -39,7 +40,16 @@ def print_stages(console: Console, result: RunResult) -> None:
 
 def print_status(console: Console, config: Config) -> None:
     """How a corpus stands against a configuration."""
-    corpus = Corpus(config.corpus, Storage(config.storage))
+    storage = Storage(config.storage)
+    storage.check(config.corpus, writable=storage.is_local(config.corpus))
+    for stage in STAGES:
+        check_stage(stage, config, storage)
+    corpus = Corpus(config.corpus, storage)
+    if not corpus.partitions():
+        console.print(
+            f"{escape(config.corpus)}: nothing has been run yet", highlight=False, soft_wrap=True
+        )
+        return
     reader = StateReader(config, corpus)
     table = _table("stage", "done", "stale", "missing")
     for stage in STAGES:
@@ -79,11 +89,26 @@ def print_rows(console: Console, rows: pa.Table) -> None:
         table.add_column(escape(name), overflow="fold")
     for row in rows.to_pylist():
         table.add_row(*(escape(_short(value)) for value in row.values()))
-    console.print(table)
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    if console.measure(table, options=unbounded).maximum <= console.width:
+        console.print(table)
+    else:
+        _print_records(console, rows)
+
+
+def _print_records(console: Console, rows: pa.Table) -> None:
+    """Rows that are too wide for a table: a line per value."""
+    width = max(len(name) for name in rows.column_names)
+    for number, row in enumerate(rows.to_pylist()):
+        if number:
+            console.print()
+        for name, value in row.items():
+            text = f"{name:<{width}}  {_short(value)}"
+            console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def _short(value: Any) -> str:  # noqa: ANN401 - any column type
-    text = "" if value is None else str(value)
+    text = "null" if value is None else str(value)
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
 
 

@@ -42,10 +42,11 @@ def _from_npy(path: Path) -> np.ndarray:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ConfigurationError(f"{path} is not a plain .npy array: {error}") from error
+        raise ConfigurationError(f"{path} is not an .npy file of plain numbers") from error
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise ConfigurationError(
-            f"{path} must hold floats of shape (n, d), got {vectors.dtype} {vectors.shape}"
+            f"{path} must hold floats of shape (n, d), got {vectors.dtype} {vectors.shape}; "
+            "convert it, such as with vectors.astype('float32')"
         )
     return vectors
 
@@ -98,6 +99,8 @@ def deduplicate_file(
     """
     if not output.endswith(".parquet"):
         raise ConfigurationError(f"{output} must end in .parquet")
+    if Storage().is_local(output) and Path(output).resolve() == vectors.resolve():
+        raise ConfigurationError(f"{output} is the input: choose another file for the result")
     try:
         result = find_duplicates(load_vectors(vectors, column), threshold=threshold, seed=seed)
     except ValueError as error:

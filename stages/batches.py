@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,6 +40,10 @@ PLAN = pa.schema(
     ]
 )
 
+_log = logging.getLogger(__name__)
+
+#: Stamp of a unit whose file is no longer listed.
+_GONE = "gone"
 _FILE = re.compile(r"batch=(\d+)/_plan\.parquet$")
 _ROW_GROUP = 16_384
 _THREADS = 16
@@ -123,12 +129,16 @@ def update_plans(
     corpus_uri: str,
     sources: Sequence[SourceSettings],
     partition_items: int,
+    *,
+    missing: Literal["keep", "quarantine"] = "keep",
 ) -> list[Plan]:
     """List the sources and plan what is new in them.
 
     A file that is planned and unchanged adds nothing, whichever source names it. One that
     has changed has its rows refreshed where they are. What is not planned yet becomes one
-    new batch. Files that have gone keep their rows: their items were real.
+    new batch. Files that have gone keep their rows, since shards may hold them, unless they
+    are to be quarantined; so do files of sources that are no longer configured. Both are said
+    in the log.
 
     A file that two sources name counts for the one of the more special kind (a list inside
     a folder of images is a list), then for the first.
@@ -138,6 +148,8 @@ def update_plans(
         corpus_uri: The corpus.
         sources: What the configuration names, in its order.
         partition_items: About how many items a new partition holds.
+        missing: What becomes of items whose files have gone from a configured source:
+            ``quarantine`` computes their partitions again, which quarantines them.
 
     Returns:
         All plans, by batch.
@@ -166,7 +178,44 @@ def update_plans(
     consumed = {uri for one in listed.values() for uri in one.file.sidecars} - listed.keys()
     for uri in sorted(consumed & recorded.keys()):
         _retire(refreshed, recorded[uri].values())
+    planned = {uri: recorded[uri] for uri in recorded.keys() - listed.keys() - consumed}
+    _settle_absent(storage, sources, planned, refreshed, quarantine=missing == "quarantine")
     return _write(storage, corpus_uri, plans, refreshed, added, partition_items)
+
+
+def _settle_absent(
+    storage: Storage,
+    sources: Sequence[SourceSettings],
+    planned: dict[str, dict[int, _Recorded]],
+    refreshed: dict[tuple[int, int], Unit],
+    *,
+    quarantine: bool,
+) -> None:
+    """Say what is planned and no longer listed, and mark it where it is to be quarantined."""
+    configured = {canonical(storage, source.uri) for source in sources}
+    live = [
+        (uri, each)
+        for uri, known in planned.items()
+        for each in known.values()
+        if each.unit.stop > each.unit.start
+    ]
+    foreign = sorted({each.unit.source for _, each in live} - configured)
+    if foreign:
+        _log.warning(
+            "items of sources that the configuration no longer names stay in the corpus: %s",
+            ", ".join(foreign),
+        )
+    gone = {uri: each for uri, each in live if each.unit.source in configured}
+    if gone and not quarantine:
+        _log.warning(
+            "%d files are no longer listed, such as %s; their items stay in the corpus "
+            "(--set ingest.missing=quarantine takes out those whose bytes are gone)",
+            *(len(gone), min(gone)),
+        )
+    elif quarantine:
+        for _, each in live:
+            if each.unit.source in configured and each.unit.stamp != _GONE:
+                refreshed[each.plan, each.row] = replace(each.unit, stamp=_GONE)
 
 
 def _list(

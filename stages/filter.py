@@ -123,6 +123,8 @@ def _check_clause(database: duckdb.DuckDBPyConnection, name: str, clause: str) -
             raise ConfigurationError(f"{where} must be one expression")
         # WHERE refuses aggregates and windows.
         database.execute(f"SELECT 1 FROM {_TABLE} WHERE {expression}")  # noqa: S608
+        # Parentheses that the clause itself closes and opens do not fit into brackets.
+        database.execute(f"SELECT [\n{clause}\n] FROM {_TABLE}")  # noqa: S608
         _check_row_by_row(database, where, query)
         kind = str(database.execute(query).description[0][1])
     except duckdb.Error as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,10 +61,14 @@ class IngestSettings(StageSettings):
 
     # The size of partitions shapes the plans of new batches, which are kept; it does not
     # shape the rows of a partition that is planned.
-    execution_only: ClassVar[frozenset[str]] = frozenset({"partition_items", "threads"})
+    execution_only: ClassVar[frozenset[str]] = frozenset({"partition_items", "missing", "threads"})
 
     partition_items: int = Field(default=2048, ge=1, le=100_000)
     """About how many items a partition of a new batch holds."""
+    missing: Literal["keep", "quarantine"] = "keep"
+    """What becomes of items whose files have gone from a configured source: ``keep`` leaves
+    them, so that a folder may be emptied once its shards are written; ``quarantine`` takes
+    them out as ``missing``."""
     max_pixels: int = Field(default=100_000_000, ge=1)
     """Images with more pixels (width x height) are quarantined as ``too_large``."""
     max_bytes: int = Field(default=1 << 30, ge=1)

@@ -213,7 +213,8 @@ def _with_bytes(rows: pa.Table, storage: Storage) -> Iterator[tuple[dict[str, An
         if isinstance(data, ItemError):
             raise StageError(
                 f"stage shard: item {row['item_id']} cannot be read again: {data.detail}. "
-                "Restore the file, or quarantine it: winnow stage ingest CONFIG --force"
+                "Restore the file, or take the item out: winnow run CONFIG "
+                "--set ingest.missing=quarantine"
             )
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
             raise StageError(

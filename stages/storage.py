@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import urlsplit
@@ -85,9 +86,14 @@ class Storage:
         return self._filesystems.setdefault("file", fs.LocalFileSystem())
 
     def _remote(self, scheme: str, uri: str) -> fs.FileSystem:
+        if scheme in {"http", "https"}:
+            raise ConfigurationError(
+                f"{uri}: winnow does not download from the web; fetch the images first, "
+                "such as with img2dataset, and name its tars as the source"
+            )
         if scheme not in self._filesystems:
             try:
-                self._filesystems[scheme] = self._connect(scheme, uri)
+                self._filesystems[scheme] = self._connect(scheme)
             except (ImportError, ValueError, pa.ArrowException) as error:
                 raise ConfigurationError(
                     f"no client for {scheme}:// (in {uri!r}): {error}. "
@@ -95,12 +101,13 @@ class Storage:
                 ) from error
         return self._filesystems[scheme]
 
-    def _connect(self, scheme: str, uri: str) -> fs.FileSystem:
+    def _connect(self, scheme: str) -> fs.FileSystem:
         if self.settings.client == "fsspec" or scheme not in {"s3", "gs", "gcs"}:
             return _fsspec_filesystem(scheme, self.settings)
         if scheme == "s3":
             return _arrow_s3(self.settings)
-        return fs.FileSystem.from_uri(uri)[0]
+        limit = timedelta(seconds=self.settings.request_timeout_s)
+        return fs.GcsFileSystem(anonymous=self.settings.anonymous, retry_time_limit=limit)
 
     def read(self, uri: str) -> bytes:
         """The whole file."""

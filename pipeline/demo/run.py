@@ -18,6 +18,7 @@ from pipeline.registry import STAGES
 from pipeline.report import write_report
 from pipeline.runner import Runner
 from pipeline.summary import print_result
+from stages.contract import ConfigurationError
 from stages.corpus import Corpus
 
 _PLANTED = {
@@ -54,6 +55,8 @@ def run_demo(console: Console, folder: Path, seed: int) -> None:
         folder: Gets ``images/``, ``tars/``, ``truth.jsonl``, ``config.yaml`` and ``corpus/``.
         seed: Seed of the sample set.
     """
+    if folder.is_file() or (folder.is_dir() and _is_foreign(folder)):
+        raise ConfigurationError(f"{folder} is not empty and no demo: choose another folder")
     started = time.perf_counter()
     truth = write_sample_set(folder, seed)
     console.print(
@@ -70,6 +73,10 @@ def run_demo(console: Console, folder: Path, seed: int) -> None:
     print_result(console, config, result, report)
     print_comparison(console, compare(truth, outcomes_of(runner.corpus)))
     console.print(f"demo    done in {time.perf_counter() - started:.1f} s", highlight=False)
+
+
+def _is_foreign(folder: Path) -> bool:
+    return any(folder.iterdir()) and not (folder / "truth.jsonl").is_file()
 
 
 def outcomes_of(corpus: Corpus) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
@@ -166,3 +167,92 @@ def test_doctor_names_what_a_run_would_lack(ran: tuple[Path, Path]) -> None:
     bad = winnow("doctor", ran[0], "--set", "source.uri=/nowhere")
     assert bad.exit_code == Exit.FAILED
     assert "/nowhere does not exist" in " ".join(bad.output.split())
+
+
+def test_nothing_to_do_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"corpus: {tmp_path / 'out'}\nsource: {{uri: {tmp_path / 'in'}}}\n"
+        "run: {executor: local}\n"
+    )
+    for arguments, message in (
+        (("run", config), "holds no files"),
+        (("stage", "shard", config), "the corpus is empty"),
+        (("report", config), "holds no corpus"),
+        (("table", tmp_path / "out", "items"), "holds no corpus"),
+        (("sql", tmp_path / "nowhere", "select 1"), "does not exist"),
+    ):
+        result = winnow(*arguments)
+        assert result.exit_code == Exit.USAGE, arguments
+        assert message in " ".join(result.output.split()), arguments
+    assert "nothing has been run yet" in winnow("status", config).output
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("select 1; select 2", "one query is wanted, got select and select"),
+        ("", "got nothing"),
+        ("drop view items", "the tables are only read"),
+        ("create table x as select 1", "the tables are only read"),
+    ],
+)
+def test_sql_takes_one_query(ran: tuple[Path, Path], statement: str, said: str) -> None:
+    result = winnow("sql", ran[1], statement)
+    assert result.exit_code == Exit.USAGE
+    assert said in " ".join(result.output.split())
+
+
+def test_wide_rows_are_printed_as_records(ran: tuple[Path, Path]) -> None:
+    result = winnow("sql", ran[1], "select * from items where key = 'sign.png'")
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert lines["key"] == "sign.png"
+    assert lines["alt_text"] == "null"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("source.uri=https://example.com/a.jpg", "does not download from the web"),
+        ("filter.clauses={x: '1) or (1=1'}", "filter.clauses.x"),
+        ("ingest.missing=drop", "ingest.missing"),
+    ],
+)
+def test_more_mistakes_are_told(ran: tuple[Path, Path], settings: str, message: str) -> None:
+    result = winnow("run", ran[0], "--set", settings)
+    assert result.exit_code == Exit.USAGE, result.output
+    assert message in " ".join(result.output.split())
+
+
+def test_a_gpu_that_is_not_there_is_told_before_any_work(ran: tuple[Path, Path]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    settings = ("embed.model=open_clip/ViT-B-32/openai", "embed.device=cuda")
+    arguments = [part for each in settings for part in ("--set", each)]
+    result = winnow("run", ran[0], *arguments)
+    assert result.exit_code == Exit.USAGE
+    assert "there is none here" in " ".join(result.output.split())
+    assert "there is none here" in " ".join(winnow("doctor", ran[0], *arguments).output.split())
+
+
+def test_dedup_does_not_overwrite_its_input(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"vector": [[1.0, 0.0], [0.0, 1.0]]}), tmp_path / "v.parquet")
+    before = (tmp_path / "v.parquet").read_bytes()
+    file = tmp_path / "v.parquet"
+    result = winnow("dedup", file, "--threshold", 0.9, "-o", file)
+    assert result.exit_code == Exit.USAGE
+    assert file.read_bytes() == before
+
+
+def test_the_demo_leaves_foreign_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    result = winnow("demo", tmp_path)
+    assert result.exit_code == Exit.USAGE
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_version() -> None:
+    assert winnow("--version").output.startswith("winnow 0.")

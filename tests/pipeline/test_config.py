@@ -82,6 +82,19 @@ def test_overrides_into_lists(tmp_path: Path) -> None:
         load_config(file, ["source.7.uri=c"])
 
 
+def test_one_source_is_a_list_of_one_for_overrides(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(MINIMAL))
+    assert [each.uri for each in load_config(file, ["source.0.uri=c"]).source] == ["c"]
+
+
+def test_a_key_that_stands_twice_is_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("corpus: a\nsource: {uri: x}\ncorpus: b\n")
+    with pytest.raises(ConfigurationError, match="key 'corpus' stands twice"):
+        load_config(file)
+
+
 @pytest.mark.parametrize("override", ["dedup.threshold", "=3", "corpus.x=1"])
 def test_bad_overrides(tmp_path: Path, override: str) -> None:
     file = tmp_path / "run.yaml"

@@ -90,7 +90,7 @@ def test_a_table_is_printed_as_json_lines_and_sql_as_a_table(own_run: Config) ->
     assert {"key": "sign.png", "keep": True} in rows
     code, said = winnow("sql", own_run.corpus, "select key, null as x from items where width > 300")
     assert code == Exit.DONE
-    assert said == "key x sign.png"
+    assert said == "key x sign.png null"
 
 
 def test_a_reader_that_goes_away_is_no_failure(own_run: Config, tmp_path: Path) -> None:

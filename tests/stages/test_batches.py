@@ -174,3 +174,42 @@ def test_every_file_is_planned_exactly_once_for_ever(
         assert set(now) == seen
         assert places.items() <= now.items()
         places = now
+
+
+def test_gone_files_stay_unless_they_are_to_be_quarantined(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "abcd":
+        (tmp_path / "in" / f"{name}.jpg").write_bytes(name.encode())
+    storage, corpus = Storage(), str(tmp_path / "out")
+    sources = [SourceSettings(uri=str(tmp_path / "in"))]
+    (plan,) = update_plans(storage, corpus, sources, 2)
+    before = plan.fingerprints()
+    (tmp_path / "in" / "c.jpg").unlink()
+
+    (kept,) = update_plans(storage, corpus, sources, 2)
+    assert kept.fingerprints() == before
+    assert "1 files are no longer listed" in caplog.text
+    (marked,) = update_plans(storage, corpus, sources, 2, missing="quarantine")
+    after = marked.fingerprints()
+    assert [part for part in before if after[part] != before[part]] == [1]
+    (again,) = update_plans(storage, corpus, sources, 2, missing="quarantine")
+    assert again.fingerprints() == after
+
+    (tmp_path / "in" / "c.jpg").write_bytes(b"back")
+    (back,) = update_plans(storage, corpus, sources, 2, missing="quarantine")
+    assert back.fingerprints()[1] not in {before[1], after[1]}
+
+
+def test_sources_that_are_no_longer_configured_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(name.encode())
+    storage, corpus = Storage(), str(tmp_path / "out")
+    update_plans(storage, corpus, [SourceSettings(uri=str(tmp_path / "one"))], 2)
+    plans = update_plans(storage, corpus, [SourceSettings(uri=str(tmp_path / "two"))], 2)
+    assert len(plans) == 2
+    assert str(tmp_path / "one") in caplog.text
