@@ -112,23 +112,28 @@ class RayExecutor:
         self._started = True
 
     def _width(self, resources: Resources, tasks: int) -> int:
-        """How many workers fit: the scarcest of CPUs, GPUs, memory, the user's limit, the work."""
-        have = ray.cluster_resources()
-        room = [int(have.get("CPU", 0) // max(resources.cpus, 1)), max(tasks, 1)]
-        if "memory" in have:
-            # Too little for one is no reason not to try.
-            room.append(max(1, int(have["memory"] / (resources.memory_gb * 2**30))))
-        if resources.gpus:
-            room.append(int(have.get("GPU", 0) / resources.gpus))
-        if self._workers:
-            room.append(self._workers)
-        if min(room) < 1:
+        """How many workers fit, node by node, and are wanted."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = sum(_slots(node, resources) for node in nodes)
+        if room < 1:
+            cpus, gpus = (sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU"))
             raise ConfigurationError(
-                f"no room for a worker that needs {resources.cpus} CPUs and {resources.gpus} GPUs: "
-                f"the cluster has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs. "
-                "Lower the stage's threads or choose device: cpu"
+                f"no room for a worker that needs {resources.cpus} CPUs and {resources.gpus:g} "
+                f"GPUs: the {len(nodes)} nodes of the cluster have {cpus:g} CPUs and {gpus:g} "
+                "GPUs. Lower the stage's threads or choose device: cpu"
             )
-        return min(room)
+        return min(room, self._workers or room, max(tasks, 1))
+
+
+def _slots(node: dict[str, float], resources: Resources) -> int:
+    """How many workers one node holds: the scarcest of its CPUs, GPUs and memory."""
+    slots = int(node.get("CPU", 0) // max(resources.cpus, 1))
+    if resources.gpus:
+        slots = min(slots, int(node.get("GPU", 0) / resources.gpus))
+    if "memory" in node:
+        # Too little for one is no reason not to try.
+        slots = min(slots, max(1, int(node["memory"] / (resources.memory_gb * 2**30))))
+    return slots
 
 
 def _call(function: Callable[..., R], *arguments: Any) -> R:  # noqa: ANN401 - any task
