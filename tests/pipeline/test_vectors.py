@@ -96,8 +96,8 @@ def test_arrays_that_are_no_vectors_are_told(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("v.npy", b"", "not a plain .npy array"),
-        ("v.npy", b"junk", "not a plain .npy array"),
+        ("v.npy", b"", "not an .npy file of plain numbers"),
+        ("v.npy", b"junk", "not an .npy file of plain numbers"),
         ("v.parquet", b"", "not a Parquet file"),
         ("v.parquet", b"junk and more", "not a Parquet file"),
         ("v.csv", b"1,2", r"must end in \.npy or \.parquet"),
