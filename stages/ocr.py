@@ -58,7 +58,7 @@ class OcrStage(MapStage):
     """Reads the text of the images that ``dedup`` kept."""
 
     name = "ocr"
-    version = 1
+    version = 2
     reads = (
         Reads("items", (*IMAGE_COLUMNS, "width", "height")),
         Reads("dedup", where="keep"),

@@ -14,6 +14,7 @@ import yaml
 
 from captioning.ocr.lines import Line, make_line
 from captioning.ocr.order import reading_order
+from captioning.ocr.second_look import confirmed
 
 
 class PaddleEngine:
@@ -78,6 +79,13 @@ class PaddleEngine:
         """Read images; see ``OcrEngine``."""
         if not images:
             return []
+        found = self._find(images)
+        return [
+            reading_order(confirmed(image, lines, lambda sheet: self._find([sheet])[0]))
+            for image, lines in zip(images, found, strict=True)
+        ]
+
+    def _find(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[Line]]:
         arrays = [np.ascontiguousarray(image[:, :, ::-1]) for image in images]  # it takes BGR
         with self._lock:
             results = list(self._ocr.predict(arrays))
@@ -86,7 +94,7 @@ class PaddleEngine:
 
 def _lines(result: Any) -> list[Line]:  # noqa: ANN401 - a dictionary-like object of paddlex
     found = map(make_line, result["rec_texts"], result["rec_polys"], result["rec_scores"])
-    return reading_order([line for line in found if line is not None])
+    return [line for line in found if line is not None]
 
 
 def model_options(model_dir: Path) -> dict[str, str]:

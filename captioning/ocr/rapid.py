@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from captioning.ocr.lines import Line, make_line
 from captioning.ocr.order import reading_order
+from captioning.ocr.second_look import confirmed
 
 
 class RapidEngine:
@@ -59,13 +60,16 @@ class RapidEngine:
             return list(pool.map(self._read_one, images))
 
     def _read_one(self, image: npt.NDArray[np.uint8]) -> list[Line]:
+        return reading_order(confirmed(image, self._find(image), self._find))
+
+    def _find(self, image: npt.NDArray[np.uint8]) -> list[Line]:
         found = self._ocr(np.ascontiguousarray(image[:, :, ::-1]))  # it takes BGR
         # Without text every field is None, or the output of the step that found nothing.
         texts, boxes = getattr(found, "txts", None), getattr(found, "boxes", None)
         if texts is None or boxes is None:
             return []
         lines = map(make_line, texts, boxes, found.scores)
-        return reading_order([line for line in lines if line is not None])
+        return [line for line in lines if line is not None]
 
 
 def cuda_available() -> bool:
