@@ -19,7 +19,7 @@ from pipeline.registry import STAGES
 from pipeline.state import StageState, StageType, State, StateReader, tables_of
 from pipeline.worker import Job, Task
 from stages.batches import update_plans
-from stages.contract import ConfigurationError, CorpusStage, MapStage, StageError
+from stages.contract import ConfigurationError, CorpusStage, MapStage
 from stages.corpus import (
     Committed,
     Corpus,
@@ -110,7 +110,8 @@ class Runner:
         Raises:
             ConfigurationError: Says what to do.
         """
-        for source in self.config.source:
+        # Only planning lists the sources: a later stage runs where they have been emptied.
+        for source in self.config.source if only in {None, "ingest"} else ():
             self.storage.check(fixed_place(source.uri))
         self.storage.check(self.config.corpus, writable=True)
         for stage in STAGES:
@@ -325,6 +326,3 @@ def _fingerprint(recipe: str, nonce: str) -> str:
 
 def _new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(2)}"
-
-
-__all__ = ["RunResult", "Runner", "StageError", "StageReport", "make_executor"]

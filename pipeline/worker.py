@@ -178,7 +178,7 @@ def single_out(
         The outputs of all other rows, in order, and per culprit row its error.
 
     Raises:
-        StageError: If there are more than ``most`` culprits.
+        StageError: If there are more than ``most`` culprits, or all of several rows are.
     """
     outputs: list[Output] = []
     culprits: dict[int, Exception] = {}
@@ -187,7 +187,7 @@ def single_out(
         start, stop = pending.pop()
         try:
             outputs.append(run(start, stop))
-        except (ConfigurationError, SetupError, UnavailableError):
+        except (ConfigurationError, StageError, UnavailableError):
             raise
         except Exception as error:
             if stop - start > 1:
@@ -195,9 +195,9 @@ def single_out(
                 pending += [(middle, stop), (start, middle)]
                 continue
             culprits[start] = error
-            if len(culprits) > most:
+            if len(culprits) > most or len(culprits) == rows > 1:
                 raise StageError(
-                    f"more than {most} of {rows} items fail one by one, so the items are not at "
+                    f"{len(culprits)} of {rows} items fail one by one, so the items are not at "
                     f"fault; the last error: {type(error).__name__}: {error}"
                 ) from error
     return outputs, culprits

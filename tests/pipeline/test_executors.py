@@ -80,8 +80,11 @@ def test_an_item_that_raises_is_singled_out(executor: PartitionExecutor, tmp_pat
         assert corpus.read("filter", each).num_rows == 62
 
 
-def test_a_fault_of_all_items_fails_the_run(executor: PartitionExecutor, tmp_path: Path) -> None:
-    poison = ToySettings(poison=list(range(64)), harm="raise")
+@pytest.mark.parametrize("rows", [4, 64])
+def test_a_fault_of_all_items_fails_the_run(
+    executor: PartitionExecutor, tmp_path: Path, rows: int
+) -> None:
+    poison = ToySettings(rows=rows, poison=list(range(rows)), harm="raise")
     with pytest.raises(StageError, match="the items are not at fault"):
         run(executor, job(tmp_path, poison))
 
