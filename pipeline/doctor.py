@@ -67,7 +67,7 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
     for each in findings:
         level = f"[{colours[each.level]}]{each.level:<7}[/]"
         console.print(
-            f"{level} {each.topic:<12} {escape(each.text)}", highlight=False, soft_wrap=True
+            f"{level} {each.topic:<16} {escape(each.text)}", highlight=False, soft_wrap=True
         )
 
 

@@ -112,4 +112,4 @@ def test_findings_are_printed_a_line_each_whatever_they_hold() -> None:
     sink = io.StringIO()
     text = "install winnow[gpu] " + "x" * 300
     print_findings(Console(file=sink, width=80), [Finding("gpu", "warning", text)] * 2)
-    assert sink.getvalue().splitlines() == [f"warning gpu          {text}"] * 2
+    assert sink.getvalue().splitlines() == [f"warning gpu              {text}"] * 2
