@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dedup.engine import Decisions, deduplicate
+from typing import TYPE_CHECKING, Any
+
 from dedup.options import CommunityOptions, DedupOptions, GraphOptions
-from dedup.result import Duplicates, Explanation, find_duplicates
+
+if TYPE_CHECKING:
+    from dedup.engine import Decisions, deduplicate
+    from dedup.result import Duplicates, Explanation, find_duplicates
 
 __all__ = [
     "CommunityOptions",
@@ -16,3 +20,13 @@ __all__ = [
     "deduplicate",
     "find_duplicates",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    """Load the engine when it is first asked for: its compiled kernels take a second."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dedup import engine, result
+
+    found = getattr(result, name, None)
+    return getattr(engine, name) if found is None else found

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Hashes, Ints, Vectors, name_rows
+from dedup.cells.source import ArraySource
 from dedup.exact import first_of_equal
 from dedup.options import DedupOptions
 from dedup.perceptual import hamming, hash_column
 from dedup.policy import policy_rank
 from dedup.search import Searched, add_perceptual, search
 from dedup.solve import Solution, solve
-from dedup.vectors import unit_vectors
+from dedup.vectors import check_shape
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,13 @@ def deduplicate(
     items, vectors = _in_order(items, vectors)
     ids = items.column("item_id").to_numpy().astype(np.int64)
     rank = policy_rank(items, options.keep)
-    units, valid = unit_vectors(vectors, invalid="single")
+    check_shape(vectors)
+    source = ArraySource(vectors)
     evidence = _evidence(items)
-    searched = search(
-        units, valid, options.floor, options.graph, options.seed, [evidence.same_bytes]
-    )
+    searched = search(source, options.floor, options.graph, options.seed, [evidence.same_bytes])
     if evidence.known.any():
         searched = add_perceptual(
-            searched, units, valid, evidence.hashes, evidence.known, options.phash_distance
+            searched, source, evidence.hashes, evidence.known, options.phash_distance
         )
     solution = solve(searched, rank, options.levels, options.communities, ids, options.seed)
     src, dst, similarity = searched.pairs(options.floor)
@@ -96,7 +96,7 @@ def deduplicate(
     return Decisions(
         edges=pa.table({"src": ids[src], "dst": ids[dst], "similarity": similarity}),
         decisions=_decisions(ids, solution, reasons),
-        stats=_stats(searched, solution, reasons, valid, options),
+        stats=_stats(searched, solution, reasons, options),
     )
 
 
@@ -142,7 +142,7 @@ def _decisions(ids: Ints, solution: Solution, reasons: pa.Array) -> pa.Table:
 
 
 def _stats(
-    searched: Searched, solution: Solution, reasons: pa.Array, valid: Bools, options: DedupOptions
+    searched: Searched, solution: Solution, reasons: pa.Array, options: DedupOptions
 ) -> dict[str, Any]:
     graph, threshold = searched.graph, options.threshold
     _, members = np.unique(solution.component, return_counts=True)
@@ -159,7 +159,7 @@ def _stats(
         "saturated": graph.saturated(threshold),
         "saturated_above_floor": graph.saturated(graph.floor),
         "crowded_hashes": searched.crowded,
-        "vectors_without_direction": int(np.count_nonzero(~valid)),
+        "vectors_without_direction": int(np.count_nonzero(~searched.valid)),
         "components": int(np.count_nonzero(members > 1)),
         "largest_component": int(members.max(initial=0)),
         "kept": int(np.count_nonzero(solution.keep)),

@@ -1,4 +1,4 @@
-"""All pairs of unit vectors with cosine at or above a floor, found with FAISS.
+"""All pairs of unit vectors with cosine at or above a floor, found with FAISS: the reference.
 
 A k-nearest-neighbour search finds them if k is large enough. A row is *saturated* when
 all its k neighbours reach the floor: there may be more. Saturated rows are searched again
@@ -8,24 +8,18 @@ rows stay saturated at ``max_k``; the graph says how many did.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil, sqrt
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from dedup.arrays import Floats, Ints
 from dedup.graph import NeighbourGraph, unique_pairs
 from dedup.options import GraphOptions, check_threshold
-from dedup.vectors import cosine
-
-log = logging.getLogger(__name__)
-
-FLAT_LIMIT = 50_000
-"""Rows up to which ``auto`` compares everything with everything: under a minute on two cores."""
+from dedup.units import cosine
 
 _BLOCK_RESULTS = 1 << 22
 _TRAIN_PER_LIST = 64
@@ -51,24 +45,15 @@ def import_faiss() -> ModuleType:
     return faiss
 
 
-def pick_method(method: str, count: int) -> str:
-    """Resolve ``auto`` by size, and log what was picked."""
-    if method != "auto":
-        return method
-    picked = "faiss-flat" if count <= FLAT_LIMIT else "faiss-ivf"
-    log.info("neighbour graph of %d vectors: auto picked %s", count, picked)
-    return picked
-
-
 def find_neighbours(
-    vectors: Floats, floor: float, options: GraphOptions | None = None, seed: int = 0
+    vectors: Floats, floor: float, options: GraphOptions, seed: int = 0
 ) -> NeighbourGraph:
-    """Find the pairs of rows with cosine >= ``floor``.
+    """Find the pairs of rows with cosine >= ``floor`` with FAISS.
 
     Args:
         vectors: Unit rows, float32 (n, d), C-contiguous.
         floor: Lowest similarity wanted, in [-1, 1].
-        options: How to search.
+        options: How to search; ``method`` is ``faiss-flat`` or ``faiss-ivf``.
         seed: Of the k-means that ``faiss-ivf`` builds its lists with.
 
     Returns:
@@ -78,19 +63,17 @@ def find_neighbours(
         ImportError: If FAISS is not installed.
         ValueError: If the floor is out of range.
     """
-    options = options or GraphOptions()
     check_threshold("floor", floor)
     count = len(vectors)
-    method = pick_method(options.method, count)
     nothing = np.zeros(0, dtype=np.int64)
     src, dst, reach = nothing, nothing, np.zeros(0, dtype=np.float32)
     if count > 1:
         with faiss_threads(options.threads) as faiss:
-            index = _build(faiss, vectors, method, options, seed)
+            index = _build(faiss, vectors, options, seed)
             left, right, reach = _search(index, vectors, floor, options)
         src, dst = unique_pairs(count, left, right)
     similarity = cosine(vectors, src, dst)
-    graph = NeighbourGraph(count, src, dst, similarity, floor, method, reach)
+    graph = NeighbourGraph(count, src, dst, similarity, floor, options.method, reach)
     return graph.above(floor)
 
 
@@ -106,12 +89,10 @@ def faiss_threads(threads: int | None) -> Iterator[ModuleType]:
         faiss.omp_set_num_threads(before)
 
 
-def _build(
-    faiss: ModuleType, vectors: Floats, method: str, options: GraphOptions, seed: int
-) -> Index:
+def _build(faiss: ModuleType, vectors: Floats, options: GraphOptions, seed: int) -> Index:
     count, width = vectors.shape
-    if method == "faiss-flat":
-        index = faiss.IndexFlatIP(width)
+    if options.method == "faiss-flat":
+        index = _on_device(faiss, faiss.IndexFlatIP(width), options)
         index.add(vectors)
         return index
     lists = max(1, min(ceil(4 * sqrt(count)), count // 39))
@@ -124,9 +105,23 @@ def _build(
     index.cp.min_points_per_centroid = 1
     index.cp.max_points_per_centroid = _TRAIN_PER_LIST
     index.nprobe = min(options.nprobe, lists)
+    index = _on_device(faiss, index, options)
     index.train(vectors)
     index.add(vectors)
     return index
+
+
+def _on_device(faiss: ModuleType, index: Any, options: GraphOptions) -> Any:  # noqa: ANN401
+    """The index on the first GPU where one is asked for and FAISS can use it."""
+    able = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    if options.device == "cpu" or (options.device == "auto" and not able):
+        return index
+    if not able:
+        raise ValueError(
+            "device is cuda and FAISS has no GPU to use: install winnow[gpu] in place of "
+            "winnow[cpu] on a machine with an NVIDIA GPU, or set device to cpu"
+        )
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
 
 
 def _search(

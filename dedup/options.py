@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-Method = Literal["auto", "faiss-flat", "faiss-ivf"]
+Method = Literal["auto", "cells", "faiss-flat", "faiss-ivf"]
+Device = Literal["auto", "cpu", "cuda"]
 Quality = Literal["cpm", "modularity", "rb", "rber", "surprise", "significance"]
 Within = Literal["component", "community"]
 
-METHODS: tuple[Method, ...] = ("auto", "faiss-flat", "faiss-ivf")
+METHODS: tuple[Method, ...] = ("auto", "cells", "faiss-flat", "faiss-ivf")
+DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 QUALITIES: tuple[Quality, ...] = ("cpm", "modularity", "rb", "rber", "surprise", "significance")
 WITHIN: tuple[Within, ...] = ("component", "community")
 KEEP_LARGEST = "width*height desc, bytes desc, item_id"
@@ -20,31 +23,57 @@ class GraphOptions:
     """How the neighbour graph is searched.
 
     Args:
-        method: ``faiss-flat`` compares everything with everything and is exact up to
-            ``max_k``; ``faiss-ivf`` looks into ``nprobe`` lists only; ``auto`` picks by size.
-        k: Neighbours asked for at first, at least 1.
-        max_k: Neighbours asked for at most; an item with more of them above the floor is
-            counted as saturated.
+        method: ``cells`` compares all pairs inside overlapping cells, and up to 24,576 rows
+            is exact; ``faiss-flat`` compares everything with everything and is exact up to
+            ``max_k``; ``faiss-ivf`` looks into ``nprobe`` lists only; ``auto`` is ``cells``.
+        max_k: Neighbours listed per item at most (by ``cells``: per item and cell); an item
+            with more of them above the floor is counted as saturated.
+        copies: Cells that an item goes to at most, at least 1 (``cells``).
+        slack: How much further than the nearest a centroid may be for its cell to be visited
+            too, in cosine, in [0, 2] (``cells``); ``None`` to find out what the data needs.
+        memory_gb: Memory that a search aims to stay within, in GiB; rows by cell go to disk
+            where they would take more than half of it (``cells``).
+        k: Neighbours that FAISS is asked for at first, at least 1.
         nprobe: Lists searched per query by ``faiss-ivf``.
-        threads: Threads FAISS may use; ``None`` leaves it to ``OMP_NUM_THREADS``.
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        threads: Threads of the search; ``None`` for as many as there are cores.
 
     Raises:
         ValueError: For a value out of range, naming the range.
     """
 
     method: Method = "auto"
-    k: int = 32
     max_k: int = 1024
+    copies: int = 4
+    slack: float | None = None
+    memory_gb: float = 4.0
+    k: int = 32
     nprobe: int = 16
+    device: Device = "auto"
     threads: int | None = None
 
     def __post_init__(self) -> None:
         _one_of("graph method", self.method, METHODS)
+        _one_of("device", self.device, DEVICES)
         _at_least("k", self.k, 1)
         _at_least("max_k", self.max_k, self.k)
         _at_least("nprobe", self.nprobe, 1)
+        _at_least("copies", self.copies, 1)
+        if self.slack is not None and not 0 <= self.slack <= 2:
+            raise ValueError(f"slack must be in [0, 2], got {self.slack}")
+        if not self.memory_gb >= 0.25:
+            raise ValueError(f"memory_gb must be at least 0.25, got {self.memory_gb}")
         if self.threads is not None:
             _at_least("threads", self.threads, 1)
+
+    @property
+    def cores(self) -> int:
+        """Threads of the search."""
+        if self.threads is not None:
+            return self.threads
+        # The cores that this process may use; not every system can tell.
+        allowed = getattr(os, "sched_getaffinity", None)
+        return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

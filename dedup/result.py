@@ -8,11 +8,12 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Floats, Ints, Vectors
+from dedup.arrays import Bools, Floats, Ints, Vectors, name_rows
+from dedup.cells.source import ArraySource
 from dedup.options import CommunityOptions, GraphOptions, Level, check_threshold
 from dedup.search import Searched, search
 from dedup.solve import Solution, solve
-from dedup.vectors import unit_vectors
+from dedup.vectors import check_shape
 
 _LEVEL = "cluster"
 
@@ -241,9 +242,14 @@ def find_duplicates(
     check_threshold("floor", floor)
     if floor > threshold:
         raise ValueError(f"floor {floor:g} lies above threshold {threshold:g}: lower it")
-    units, valid = unit_vectors(vectors)
-    rank = _rank(len(units), priority)
-    searched = search(units, valid, floor, graph or GraphOptions(), seed)
+    check_shape(vectors)
+    searched = search(ArraySource(vectors), floor, graph or GraphOptions(), seed)
+    if not searched.valid.all():
+        raise ValueError(
+            f"vectors without a direction (all zeros, NaN or infinite) in rows "
+            f"{name_rows(np.flatnonzero(~searched.valid))}: remove them before the search"
+        )
+    rank = _rank(len(vectors), priority)
     return Duplicates(searched, rank, threshold, communities or CommunityOptions(), seed)
 
 

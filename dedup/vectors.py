@@ -1,87 +1,11 @@
-"""Embeddings as they come, made into unit vectors that can be compared."""
+"""Embeddings as they come: shapes, types and Arrow columns."""
 
 from __future__ import annotations
-
-from hashlib import blake2b
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Floats, Ints, Vectors, name_rows
-
-_BLOCK_ELEMENTS = 1 << 22
-
-
-def unit_vectors(
-    vectors: Vectors, invalid: Literal["error", "single"] = "error"
-) -> tuple[Floats, Bools]:
-    """Scale every row to length one.
-
-    Args:
-        vectors: Shape (n, d), float16, float32 or float64, normalised or not; may be a
-            ``np.memmap``, which is read block by block.
-        invalid: What to do with rows that have no direction (all zeros, NaN, infinity):
-            ``error`` refuses the array, ``single`` gives a row of zeros and says so.
-
-    Returns:
-        Unit rows, float32 (n, d), and which rows have a direction, bool (n,).
-
-    Raises:
-        ValueError: If the array is not a floating (n, d) with d >= 1, or, with
-            ``invalid="error"``, for rows without a direction, naming them.
-    """
-    _check_shape(vectors)
-    count, width = vectors.shape
-    units = np.zeros((count, width), dtype=np.float32)
-    valid = np.zeros(count, dtype=np.bool_)
-    step = max(1, _BLOCK_ELEMENTS // width)
-    for start in range(0, count, step):
-        block = np.asarray(vectors[start : start + step], dtype=np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            norms = np.linalg.norm(block, axis=1)
-        good = np.isfinite(norms) & (norms > 0)
-        # Adding zero turns -0.0 into 0.0: equal vectors are then equal byte by byte.
-        units[start : start + step][good] = block[good] / norms[good, None] + 0.0
-        valid[start : start + step] = good
-    if invalid == "error" and not valid.all():
-        raise ValueError(
-            f"vectors without a direction (all zeros, NaN or infinite) in rows "
-            f"{name_rows(np.flatnonzero(~valid))}: remove them before the search"
-        )
-    return units, valid
-
-
-def cosine(vectors: Floats, src: Ints, dst: Ints) -> Floats:
-    """Cosine similarity of pairs of unit rows.
-
-    The dot product is summed in float64 and rounded once to float32, so that a pair's
-    similarity does not depend on who found it, in what order, or with how many threads.
-
-    Args:
-        vectors: Unit rows, float32 (n, d).
-        src: Row of one side, int64 (p,).
-        dst: Row of the other side, int64 (p,).
-
-    Returns:
-        Similarities in [-1, 1], float32 (p,).
-    """
-    similarity = np.empty(len(src), dtype=np.float32)
-    step = max(1, _BLOCK_ELEMENTS // max(1, vectors.shape[1]))
-    for start in range(0, len(src), step):
-        part = slice(start, start + step)
-        left = vectors[src[part]].astype(np.float64)
-        similarity[part] = np.einsum("ij,ij->i", left, vectors[dst[part]].astype(np.float64))
-    return np.clip(similarity, -1.0, 1.0)
-
-
-def digests(vectors: Floats, valid: Bools) -> pa.Array:
-    """A 128-bit BLAKE2b digest per row; null for rows without a direction."""
-    rows = (
-        blake2b(row.tobytes(), digest_size=16).digest() if good else None
-        for row, good in zip(vectors, valid, strict=True)
-    )
-    return pa.array(rows, type=pa.binary(16), size=len(vectors))
+from dedup.arrays import Ints, Vectors
 
 
 def from_arrow(column: pa.ChunkedArray | pa.Array) -> Vectors:
@@ -121,7 +45,8 @@ def from_arrow(column: pa.ChunkedArray | pa.Array) -> Vectors:
     return result
 
 
-def _check_shape(vectors: Vectors) -> None:
+def check_shape(vectors: Vectors) -> None:
+    """Raise ValueError unless the array is a floating (n, d) with d >= 1."""
     if vectors.ndim != 2 or vectors.shape[1] == 0:
         raise ValueError(f"vectors must have shape (n, d) with d >= 1, got {vectors.shape}")
     if not np.issubdtype(vectors.dtype, np.floating):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import builtins
-import logging
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.graph import NeighbourGraph
-from dedup.neighbours import FLAT_LIMIT, find_neighbours, pick_method
+from dedup.neighbours import find_neighbours
 from dedup.options import GraphOptions
 from tests.dedup.planted import groups_and_chains, near, true_pairs, unit
+
+FLAT = GraphOptions("faiss-flat")
 
 
 def edges(graph: NeighbourGraph) -> set[tuple[int, int]]:
@@ -46,7 +47,7 @@ def test_a_pair_exactly_at_the_floor_is_found_however_faiss_rounds() -> None:
 
 
 def test_pairs_stand_once_and_sorted() -> None:
-    graph = find_neighbours(groups_and_chains(np.random.default_rng(0)), 0.8)
+    graph = find_neighbours(groups_and_chains(np.random.default_rng(0)), 0.8, FLAT)
     assert (graph.src < graph.dst).all()
     assert list(zip(graph.src, graph.dst, strict=True)) == sorted(edges(graph))
 
@@ -57,7 +58,7 @@ def test_saturated_rows_are_counted_and_their_best_neighbours_kept() -> None:
     crowd = unit(np.array([near(rng, centre, 0.99) for _ in range(30)]))
     vectors = np.concatenate([crowd, unit(rng.normal(size=(30, 16)))])
 
-    graph = find_neighbours(vectors, 0.9, GraphOptions(k=4, max_k=8))
+    graph = find_neighbours(vectors, 0.9, GraphOptions("faiss-flat", k=4, max_k=8))
 
     assert graph.saturated(0.9) == 30
     assert graph.saturated(1.0) == 0
@@ -68,8 +69,13 @@ def test_saturated_rows_are_counted_and_their_best_neighbours_kept() -> None:
         for other in np.argsort(-similarity[row])[1:9].tolist()
     }
     assert nearest <= edges(graph)
-    assert find_neighbours(vectors, 0.9, GraphOptions(k=4, max_k=29)).saturated(0.9) == 30
-    assert find_neighbours(vectors, 0.9, GraphOptions(k=4, max_k=30)).saturated(0.9) == 0
+    assert (
+        find_neighbours(vectors, 0.9, GraphOptions("faiss-flat", k=4, max_k=29)).saturated(0.9)
+        == 30
+    )
+    assert (
+        find_neighbours(vectors, 0.9, GraphOptions("faiss-flat", k=4, max_k=30)).saturated(0.9) == 0
+    )
 
 
 def test_ivf_finds_nearly_all_pairs_and_all_when_it_probes_every_list() -> None:
@@ -106,20 +112,12 @@ def test_two_vectors_are_enough_for_ivf() -> None:
     assert edges(graph) == {(0, 1)}
 
 
-def test_auto_says_what_it_picked(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
-        assert pick_method("auto", FLAT_LIMIT) == "faiss-flat"
-        assert pick_method("auto", FLAT_LIMIT + 1) == "faiss-ivf"
-    assert "auto picked faiss-ivf" in caplog.text
-    assert find_neighbours(np.eye(3, dtype=np.float32), 0.5).method == "faiss-flat"
-
-
 def test_floor_and_options_out_of_range_name_the_range() -> None:
     with pytest.raises(ValueError, match=r"floor must be in \[-1, 1\], got 1.3"):
-        find_neighbours(np.eye(3, dtype=np.float32), 1.3)
+        find_neighbours(np.eye(3, dtype=np.float32), 1.3, FLAT)
     with pytest.raises(ValueError, match=r"max_k must be at least 32, got 8"):
         GraphOptions(max_k=8)
-    with pytest.raises(ValueError, match=r"one of auto, faiss-flat, faiss-ivf, got 'hnsw'"):
+    with pytest.raises(ValueError, match=r"one of auto, cells, faiss-flat, faiss-ivf, got 'hnsw'"):
         GraphOptions("hnsw")  # type: ignore[arg-type]
 
 
@@ -133,4 +131,4 @@ def test_without_faiss_the_error_names_both_extras(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(builtins, "__import__", no_faiss)
     with pytest.raises(ImportError, match=r"winnow\[cpu\], or winnow\[gpu\]"):
-        find_neighbours(np.eye(2, dtype=np.float32), 0.5)
+        find_neighbours(np.eye(2, dtype=np.float32), 0.5, FLAT)

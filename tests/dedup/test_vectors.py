@@ -4,33 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dedup.vectors import cosine, digests, from_arrow, unit_vectors
+from dedup.vectors import check_shape, from_arrow
 from tests.dedup.planted import Array
-
-
-def test_rows_of_any_length_become_unit_rows() -> None:
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(50, 7)) * 10.0 ** rng.integers(-30, 30, (50, 1))
-
-    units, valid = unit_vectors(vectors)
-
-    assert units.dtype == np.float32
-    assert valid.all()
-    np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1.0, atol=1e-6)
-
-
-def test_rows_without_direction_are_named() -> None:
-    vectors = np.ones((9, 4), dtype=np.float32)
-    vectors[2] = 0
-    vectors[5, 1] = np.nan
-    vectors[7, 0] = np.inf
-
-    with pytest.raises(ValueError, match=r"rows 2, 5, 7: remove them"):
-        unit_vectors(vectors)
-
-    units, valid = unit_vectors(vectors, invalid="single")
-    assert np.flatnonzero(~valid).tolist() == [2, 5, 7]
-    assert np.isfinite(units).all()
 
 
 @pytest.mark.parametrize(
@@ -43,27 +18,7 @@ def test_rows_without_direction_are_named() -> None:
 )
 def test_wrong_arrays_are_refused(vectors: Array, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        unit_vectors(vectors)
-
-
-def test_cosine_is_the_same_from_both_sides_and_in_any_company() -> None:
-    rng = np.random.default_rng(1)
-    units, _ = unit_vectors(rng.normal(size=(300, 129)).astype(np.float16))
-    src, dst = rng.integers(0, 300, (2, 2000))
-
-    together = cosine(units, src, dst)
-
-    np.testing.assert_array_equal(together, cosine(units, dst, src))
-    alone = [cosine(units, src[at : at + 1], dst[at : at + 1])[0] for at in range(0, 2000, 97)]
-    np.testing.assert_array_equal(together[::97], alone)
-    assert np.abs(together).max() <= 1.0
-
-
-def test_digests_see_equality_of_direction_and_the_sign_of_zero() -> None:
-    vectors = np.array([[1.0, 0.0], [4.0, -0.0], [1.0, 1e-3], [0.0, 0.0]])
-    found = digests(*unit_vectors(vectors, invalid="single")).to_pylist()
-    assert found[0] == found[1] != found[2]
-    assert found[3] is None
+        check_shape(vectors)
 
 
 @pytest.mark.parametrize(

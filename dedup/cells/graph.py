@@ -1,0 +1,271 @@
+"""The neighbour graph by cells: survey, train, scatter, compare; and again for what is added.
+
+Every step is a task over a block of rows or a group of cells, applied through a mapper:
+threads of this process, or workers of a cluster where a stage brings them. Vectors pass
+through memory a block or a group at a time; rows by cell and pairs lie in a store.
+
+**What is added later.** New rows go to the cells of the same centroids and are compared with
+old and new rows there. Pairs of old rows are not looked at again, and the result equals that
+of a search over all rows with these centroids, pair for pair. The one exception are rows whose
+lists are full: there new neighbours may push out old ones, so groups that hold such rows are
+compared anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from dedup.arrays import Bools, Floats, Ints
+from dedup.cells.calibrate import calibrated
+from dedup.cells.centroids import train_cells
+from dedup.cells.shuffle import Layout, row_bytes
+from dedup.cells.source import Source
+from dedup.cells.store import Store
+from dedup.cells.survey import Surveyed, sample_of, survey
+from dedup.cells.tasks import CellPlan, Compare, Compared, Scatter
+from dedup.options import GraphOptions
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Rows up to which there is one cell only: exact, and as fast as any cut.
+ONE_CELL = 24_576
+#: Rows per cell that are aimed at, and the most cells that one search makes.
+CELL_ROWS = 1024
+MOST_CELLS = 1 << 17
+#: Rows of the sample per cell.
+SAMPLED = 32
+#: Cells that a row is expected to go to, for planning.
+EXPECTED_COPIES = 1.5
+
+
+class Mapper(Protocol):
+    """Applies a function to tasks, in whatever way; results come in task order."""
+
+    def __call__(self, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterable[R]:
+        """One result per task."""
+        ...
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the first pass over a source finds.
+
+    Args:
+        valid: Which rows have a direction, bool (n,).
+        sample: Unit rows for the k-means, float32 (s, d).
+    """
+
+    valid: Bools
+    sample: Floats
+
+
+def survey_source(source: Source, mapper: Mapper) -> Survey:
+    """Read every block once: which rows have a direction, and a sample for the k-means."""
+    count = int(source.sizes.sum())
+    cells = cell_count(count)
+    # One row is enough for one cell, and rows without a direction are never sampled.
+    share = min(1.0, SAMPLED * cells / max(count, 1)) if cells > 1 else 0.0
+    task = partial(survey, source, share=share)
+    parts: list[Surveyed] = list(mapper(task, range(len(source.sizes))))
+    valid = np.concatenate([part.valid for part in parts] or [np.zeros(0, dtype=np.bool_)])
+    return Survey(valid, sample_of(parts, source.width))
+
+
+def cell_count(rows: int) -> int:
+    """Cells for a number of rows."""
+    return 1 if rows <= ONE_CELL else min(MOST_CELLS, -(-rows // CELL_ROWS))
+
+
+def plan_cells(
+    sample: Floats,
+    rows: int,
+    source: Source,
+    floor: float,
+    options: GraphOptions,
+    *,
+    codes: bool = False,
+) -> CellPlan:
+    """Cut the space into cells, and pack cells into groups that fit into memory.
+
+    Args:
+        sample: As ``survey_source`` gives it.
+        rows: That will be searched.
+        source: Where they come from.
+        floor: Lowest similarity wanted.
+        options: How to search.
+        codes: Whether codes are kept with the rows, for searches that come back to them.
+    """
+    if not len(sample):
+        sample = np.eye(1, source.width, dtype=np.float32)
+    index = train_cells(sample, cell_count(rows))
+    each = row_bytes(source.width, source.dtype.name, codes=codes) * EXPECTED_COPIES
+    budget = group_bytes(options)
+    group = np.floor(np.cumsum(index.share * rows * each) / budget)
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(index)]])
+    layout = Layout(bounds.astype(np.int64), source.width, source.dtype.name, codes)
+    plan = CellPlan(index, layout, options.copies, options.slack or 0.0)
+    if options.slack is None:
+        plan = replace(plan, slack=calibrated(plan, sample, floor))
+    log.info("%d cells in %d groups, slack %g", len(index), layout.groups, plan.slack)
+    return plan
+
+
+def group_bytes(options: GraphOptions) -> int:
+    """Bytes of rows that one task may hold: each takes about five times that at its peak."""
+    share = options.memory_gb * 2**30 / (8 * options.cores)
+    return int(min(max(share, 8 << 20), 128 << 20))
+
+
+def fits_memory(rows: int, source: Source, options: GraphOptions) -> bool:
+    """Whether the rows by cell may stay in memory."""
+    each = row_bytes(source.width, source.dtype.name) * EXPECTED_COPIES
+    return rows * each < 0.5 * options.memory_gb * 2**30
+
+
+@dataclass
+class Added:
+    """What a search added.
+
+    Args:
+        copies: Ids of rows whose vector is that of a row with a lower id, and that row, (c, 2).
+        touched: Groups whose pairs were found anew, old ones included.
+        written: Rows written, once for each cell.
+    """
+
+    copies: Ints
+    touched: list[int]
+    written: int
+
+
+@dataclass
+class CellGraph:
+    """Cells, the rows in them and their pairs, growing batch by batch.
+
+    Args:
+        store: Where rows and pairs lie.
+        plan: Cells and groups.
+        floor: Lowest similarity of the pairs, in [-1, 1].
+        most: Neighbours listed per row and cell at most.
+        blocks: Files of rows that have been compared.
+        edges: Files of pairs, by group.
+        full: Ids of rows whose list is full, by group, with where it ends.
+        runs: How often rows were added.
+    """
+
+    store: Store
+    plan: CellPlan
+    floor: float
+    most: int
+    blocks: list[str] = field(default_factory=list)
+    edges: dict[int, list[str]] = field(default_factory=dict)
+    full: dict[int, tuple[Ints, Floats]] = field(default_factory=dict)
+    runs: int = 0
+
+    def add(self, source: Source, wanted: Bools, mapper: Mapper, ids: Ints | None = None) -> Added:
+        """Search the wanted rows of a source among themselves and all that came before.
+
+        Args:
+            source: Of vectors.
+            wanted: Rows that take part, bool (n,); all of them must have a direction.
+            mapper: Where the tasks run.
+            ids: Of the rows, int64 (n,), above all earlier ones; ``None`` for row numbers.
+
+        Returns:
+            What was added; the pairs are behind ``pairs``.
+        """
+        prefix = f"run-{self.runs:05d}/"
+        scatter = Scatter(source, self.plan, self.store, wanted, ids, prefix)
+        scattered = list(mapper(scatter, range(len(source.sizes))))
+        new = tuple(part.name for part in scattered if part.written)
+        for part in scattered:
+            if not part.written:
+                self.store.remove(part.name)
+        compared = self._compare(prefix, tuple(self.blocks), new, mapper)
+        again = self._overfull(compared)
+        for group, result in compared.items():
+            if group not in again:
+                self._note(group, result, replaced=not self.blocks)
+        anew = self._compare(prefix, (), (*self.blocks, *new), mapper, again)
+        for group, result in anew.items():
+            self._note(group, result, replaced=True)
+        self.blocks += new
+        self.runs += 1
+        copies = [part.copies for part in scattered] + [part.copies for part in compared.values()]
+        return Added(
+            copies=np.concatenate([np.zeros((0, 2), dtype=np.int64), *copies]),
+            touched=sorted(anew),
+            written=sum(part.written for part in scattered),
+        )
+
+    def _compare(
+        self,
+        prefix: str,
+        old: tuple[str, ...],
+        new: tuple[str, ...],
+        mapper: Mapper,
+        groups: Sequence[int] | None = None,
+    ) -> dict[int, Compared]:
+        chosen = list(range(self.plan.layout.groups)) if groups is None else list(groups)
+        if not new or not chosen:
+            return {}
+        compare = Compare(self.plan, self.store, old, new, self.floor, self.most, prefix)
+        return dict(zip(chosen, mapper(compare, chosen), strict=True))
+
+    def _overfull(self, compared: dict[int, Compared]) -> list[int]:
+        """Groups where new pairs may push out old ones, because some list is full."""
+        if not self.blocks:
+            return []
+        again = []
+        for group, result in compared.items():
+            if not result.pairs:
+                continue
+            rows = np.concatenate(self._ends(result.name))
+            for name in self.edges.get(group, ()):
+                rows = np.concatenate([rows, *self._ends(name)])
+            degree = np.unique(rows, return_counts=True)[1]
+            # Counted over all cells of the group, which errs to the safe side.
+            if len(self.full.get(group, ((), ()))[0]) or degree.max(initial=0) > self.most:
+                again.append(group)
+        return again
+
+    def _ends(self, name: str) -> tuple[Ints, Ints]:
+        batch = self.store.get(name, 0)
+        return batch.column("src").to_numpy(), batch.column("dst").to_numpy()
+
+    def _note(self, group: int, result: Compared, *, replaced: bool) -> None:
+        if replaced:
+            for name in self.edges.pop(group, ()):
+                if name != result.name:
+                    self.store.remove(name)
+        self.edges.setdefault(group, []).append(result.name)
+        self.full[group] = (result.full, result.reach)
+
+    def pairs(self) -> Iterator[pa.RecordBatch]:
+        """All pairs, group by group: src < dst (int64), similarity (float32); each once."""
+        for group in sorted(self.edges):
+            for name in self.edges[group]:
+                yield self.store.get(name, 0)
+
+    def saturated(self) -> tuple[Ints, Floats]:
+        """Ids of the rows whose list is full in some cell, and the highest end of a list."""
+        ids = np.concatenate([np.zeros(0, dtype=np.int64), *(f[0] for f in self.full.values())])
+        reach = np.concatenate([np.zeros(0, dtype=np.float32), *(f[1] for f in self.full.values())])
+        order = np.lexsort((-reach, ids))
+        _, first = np.unique(ids[order], return_index=True)
+        return ids[order][first], reach[order][first]
+
+    def drop_rows(self) -> None:
+        """Forget the rows by cell, once nothing will be added."""
+        for name in self.blocks:
+            self.store.remove(name)
+        self.blocks = []

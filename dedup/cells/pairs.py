@@ -1,0 +1,226 @@
+"""All pairs inside one cell, by integer products and float64 scores.
+
+Rows that live in the cell are compared with each other and with the rows that only visit it;
+visitors are not compared with visitors, who meet where one of them lives. A pair whose two
+rows visit each other's homes is seen twice and kept in the cell with the lower number, so
+that the edges of different cells need no merging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from dedup.arrays import Bools, Floats, Ints, Vectors
+from dedup.cells.assign import Cells, centroid_codes, nearest
+from dedup.cells.centroids import train_cells
+from dedup.cells.codes import Codes
+from dedup.cells.pile import Pairs, Pile
+from dedup.cells.products import products
+from dedup.units import as_units, cosine, hash_rows
+
+_ROWS = 512
+_COLUMNS = 2048
+_CHUNK = 64
+#: A cell of more rows than this is split: comparing it as a whole would be quadratic.
+LARGEST = 32_768
+_SAMPLED, _VISITS, _SLACK = 64, 6, 0.15
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The rows of one cell: first those that live there, then those that visit.
+
+    Args:
+        number: Of the cell.
+        ids: int64 (n,).
+        home: Cell where each row lives, int32 (n,).
+        visits: Cells that each row visits, int32 (n, q), -1 for none.
+        vectors: As they came, (n, d).
+        codes: Of the unit rows.
+        units: Unit rows, float32 (n, d), where they have been made.
+        new: Rows of which pairs are wanted, bool (n,); ``None`` for all.
+    """
+
+    number: int
+    ids: Ints
+    home: Cells
+    visits: Cells
+    vectors: Vectors
+    codes: Codes
+    units: Floats | None = None
+    new: Bools | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def cosines(self, left: Ints, right: Ints) -> Floats:
+        """Similarity of pairs of rows, float32 (p,)."""
+        if self.units is not None:
+            return cosine(self.units, left, right)
+        rows, place = np.unique(np.concatenate([left, right]), return_inverse=True)
+        return cosine(as_units(self.vectors[rows])[0], place[: len(left)], place[len(left) :])
+
+
+def compare(cell: Cell, floor: float, most: int, largest: int = LARGEST) -> Pairs:
+    """The pairs of a cell with similarity at or above a floor.
+
+    Args:
+        cell: Its rows; no two of them equal.
+        floor: Lowest similarity wanted, in [-1, 1].
+        most: Neighbours listed per row at most; a pair stays if either row lists it.
+        largest: A cell of more rows is split into smaller ones first.
+
+    Returns:
+        The pairs, each once.
+    """
+    pile = Pile(cell.ids, most)
+    for one, other in _candidates(cell, floor, largest):
+        ours = _seen_here(cell, one, other)
+        left, right = one[ours], other[ours]
+        similarity = cell.cosines(left, right)
+        # Compared in float64: float32 would round 0.9 down and let 0.89999998 pass.
+        good = similarity >= np.float64(floor)
+        pile.add(left[good], right[good], similarity[good])
+    return pile.result()
+
+
+def _seen_here(cell: Cell, left: Ints, right: Ints) -> Bools:
+    """Which pairs are this cell's to report."""
+    lives = cell.home == cell.number
+    guest = np.where(lives[left], right, left)
+    host = np.where(lives[left], left, right)
+    elsewhere = cell.home[guest]
+    met = (cell.visits[host] == elsewhere[:, None]).any(axis=1)
+    ours = lives[host] & ((elsewhere >= cell.number) | ~met)
+    if cell.new is not None:
+        ours &= cell.new[left] | cell.new[right]
+    return ours
+
+
+def _candidates(cell: Cell, floor: float, largest: int) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of rows that may reach the floor, each once."""
+    if len(cell) <= largest:
+        living = int(np.count_nonzero(cell.home == cell.number))
+        yield from _in_blocks(cell, living, floor)
+        return
+    for part in _smaller(cell, largest):
+        for left, right in _candidates(part.cell, floor, largest):
+            once = _seen_here(part.cell, left, right)
+            yield part.rows[left[once]], part.rows[right[once]]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A cell inside a cell, and which rows of the outer one it holds."""
+
+    cell: Cell
+    rows: Ints
+
+
+def _smaller(cell: Cell, largest: int) -> Iterator[_Part]:
+    """Split a cell by its own k-means, or, where all rows are alike, into windows.
+
+    Windows hold a share of the rows each, and the first share visits all of them: whatever
+    is alike throughout stays connected, at a cost that is linear in the size of the cell.
+    """
+    order = np.argsort(hash_rows(cell.codes.values), kind="stable")
+    count = -(-2 * len(cell) // largest)
+    sample = np.sort(order[: _SAMPLED * count])
+    index = train_cells(as_units(cell.vectors[order[: len(sample)]])[0], count)
+    places = nearest(cell.codes, centroid_codes(index.centroids), _VISITS, _SLACK)
+    sizes = np.bincount(places[places >= 0], minlength=len(index))
+    if sizes.max() > 0.9 * len(cell):
+        window = largest // 2
+        places = np.full((len(cell), -(-len(cell) // window)), -1, dtype=np.int32)
+        places[order, 0] = np.arange(len(cell)) // window
+        places[order[:window], 1:] = np.arange(1, places.shape[1])
+    for number in range(int(places.max()) + 1):
+        living = np.flatnonzero(places[:, 0] == number)
+        rows = np.concatenate([living, np.flatnonzero((places[:, 1:] == number).any(axis=1))])
+        part = Cell(
+            number=number,
+            ids=cell.ids[rows],
+            home=places[rows, 0],
+            visits=places[rows, 1:],
+            vectors=cell.vectors[rows],
+            codes=cell.codes.take(rows),
+        )
+        yield _Part(part, rows)
+
+
+def _in_blocks(cell: Cell, living: int, floor: float) -> Iterator[tuple[Ints, Ints]]:
+    """Rows that live here, or that are new, against all others."""
+    codes, count = cell.codes, len(cell)
+    if cell.new is None:
+        rows = np.arange(living)
+        after = rows
+    else:
+        rows = np.flatnonzero(cell.new)
+        after = np.full(len(rows), -1)
+    for top in range(0, len(rows), _ROWS):
+        part = slice(top, top + _ROWS)
+        first = 0 if cell.new is not None else top
+        for start in range(first, count, _COLUMNS):
+            columns = slice(start, min(start + _COLUMNS, count))
+            place, right = _in_block(codes, rows[part], after[part], columns, floor)
+            left = rows[part][place]
+            if cell.new is not None:
+                once = ~cell.new[right] | (left < right)
+                left, right = left[once], right[once]
+            yield left, right
+
+
+def _in_block(
+    codes: Codes, rows: Ints, after: Ints, columns: slice, floor: float
+) -> tuple[Ints, Ints]:
+    """Places in ``rows``, and columns behind ``after`` whose products may reach the floor."""
+    mine = codes.take(rows)
+    found = products(mine.values, codes.values[columns])
+    worst = codes.error.max(initial=np.float32(0))
+    margin = mine.error + worst + mine.error * worst + np.float32(1e-6)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low = ((np.float32(floor) - margin) / mine.scale).astype(np.float32)
+    room = 4 * len(found) + 1024
+    while True:
+        place, right = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+        count = _scan(found, codes.scale[columns], low, after - columns.start, place, right)
+        if count <= room:
+            return place[:count], columns.start + right[:count]
+        room = count
+
+
+@njit(cache=True, nogil=True)
+def _scan(
+    found: np.ndarray,
+    scale: np.ndarray,
+    low: np.ndarray,
+    after: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+) -> int:
+    """Write the pairs that reach ``low``; returns how many there are, room or not."""
+    height, width = found.shape
+    whole = width // _CHUNK
+    count = 0
+    for i in range(height):
+        least = low[i]
+        for c in range(max(0, (after[i] + 1) // _CHUNK), whole + 1):
+            first, last = c * _CHUNK, min(width, c * _CHUNK + _CHUNK)
+            if c < whole:
+                hits = np.int32(0)
+                for j in range(_CHUNK):  # vectorised: most chunks hold nothing
+                    at = first + j
+                    hits += np.int32(np.float32(found[i, at]) * scale[at] >= least)
+                if not hits:
+                    continue
+            for j in range(max(first, after[i] + 1), last):
+                if np.float32(found[i, j]) * scale[j] >= least:
+                    if count < len(left):
+                        left[count] = i
+                        right[count] = j
+                    count += 1
+    return count

@@ -1,0 +1,260 @@
+"""The steps of a search by cells, as tasks: blocks are scattered, groups of cells compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
+from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, nearest_in_lists
+from dedup.cells.centroids import CellIndex
+from dedup.cells.codes import Codes, encode, padded
+from dedup.cells.pairs import Cell, compare
+from dedup.cells.shuffle import Gathered, Layout, gather, scatter
+from dedup.cells.source import Source, rows_of, starts_of
+from dedup.cells.store import Store
+from dedup.units import as_units, hash_rows
+
+#: Schema of the files of pairs.
+PAIRS = pa.schema({"src": pa.int64(), "dst": pa.int64(), "similarity": pa.float32()})
+_PROBES, _PROBE_SLACK = 12, 0.15
+_SLICE = 1024
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """How a space is cut, as it is stored and found again.
+
+    Args:
+        index: Cells.
+        layout: Groups of cells.
+        most: Cells that a row goes to at most.
+        slack: How much further than its home's a visited centroid may be, in cosine.
+    """
+
+    index: CellIndex
+    layout: Layout
+    most: int
+    slack: float
+
+    @property
+    def centroids(self) -> Centroids:
+        """The cells' centroids as codes."""
+        return centroid_codes(self.index.centroids)
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """What became of a block.
+
+    Args:
+        name: Of its file.
+        rows: Distinct rows.
+        written: Rows written: once for each cell.
+        copies: Ids of rows whose vector is that of an earlier row of the block, and of that
+            row, int64 (c, 2).
+    """
+
+    name: str
+    rows: int
+    written: int
+    copies: Ints
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The second pass, as a task: rows of a block to the files of the groups.
+
+    Args:
+        source: Of vectors.
+        plan: Cells and groups.
+        store: Where the files go.
+        wanted: Rows that take part, by number, bool (n,).
+        ids: Of all rows, int64 (n,); ``None`` where they are the numbers.
+        prefix: Of the names of files.
+    """
+
+    source: Source
+    plan: CellPlan
+    store: Store
+    wanted: Bools
+    ids: Ints | None
+    prefix: str
+
+    def __call__(self, block: int) -> Scattered:
+        """Write one block."""
+        start = int(starts_of(self.source.sizes)[block])
+        vectors = self.source.read(block)
+        rows = rows_of(self.wanted, start, len(vectors))
+        vectors = _taken(vectors, rows - start)
+        codes, hashes = _encoded(vectors)
+        first = first_equal(np.zeros(len(rows), dtype=np.int32), hashes, vectors)
+        distinct = first == np.arange(len(rows))
+        copies, kept = np.flatnonzero(~distinct), np.flatnonzero(distinct)
+        ids = rows if self.ids is None else self.ids[rows]
+        if len(copies):
+            codes = codes.take(kept)
+        name = f"{self.prefix}block-{block:05d}.arrow"
+        cells = assign(codes, self.plan)
+        written = scatter(
+            self.store,
+            name,
+            self.plan.layout,
+            ids[kept],
+            hashes[kept],
+            cells,
+            _taken(vectors, kept),
+            codes,
+        )
+        pairs = np.column_stack([ids[copies], ids[first[copies]]])
+        return Scattered(name, len(kept), written, pairs)
+
+
+def _taken(vectors: Vectors, rows: Ints) -> Vectors:
+    """Some rows, ascending; no copy where they are all."""
+    return vectors if len(rows) == len(vectors) else vectors[rows]
+
+
+def _encoded(vectors: Vectors) -> tuple[Codes, Hashes]:
+    """Codes of the unit rows, and hashes of them, without holding all unit rows at once."""
+    count, width = vectors.shape
+    codes = Codes(
+        np.zeros((count, padded(width)), dtype=np.int8),
+        np.empty(count, dtype=np.float32),
+        np.empty(count, dtype=np.float32),
+    )
+    hashes = np.empty(count, dtype=np.uint64)
+    for start in range(0, count, _SLICE):
+        part = slice(start, start + _SLICE)
+        units, _ = as_units(vectors[part])
+        encode(units, codes.take(part))
+        hashes[part] = hash_rows(units)
+    return codes, hashes
+
+
+def assign(codes: Codes, plan: CellPlan) -> Cells:
+    """The home and the visits of each row, int32 (n, m)."""
+    index = plan.index
+    if not len(index.coarse):
+        return nearest(codes, plan.centroids, plan.most, plan.slack)
+    probes = nearest(codes, centroid_codes(index.coarse), _PROBES, _PROBE_SLACK)
+    return nearest_in_lists(codes, plan.centroids, probes, index.bounds, plan.most, plan.slack)
+
+
+def first_equal(cell: Cells, hashes: Hashes, vectors: Vectors) -> Ints:
+    """For each row the first row of the same cell with an equal unit vector, int64 (n,)."""
+    order = np.lexsort((hashes, cell))
+    same = (np.diff(hashes[order]) == 0) & (np.diff(cell[order]) == 0)
+    first = np.arange(len(order))
+    if not same.any():
+        return first
+    run = np.concatenate([[0], np.cumsum(~same)])
+    heads = order[np.flatnonzero(np.concatenate([[True], ~same]))]
+    first[order] = heads[run]
+    rows = np.flatnonzero(first != np.arange(len(order)))
+    # Hashes of 64 bits collide once in a while; vectors do not.
+    for start in range(0, len(rows), _SLICE):
+        part = rows[start : start + _SLICE]
+        equal = (as_units(vectors[part])[0] == as_units(vectors[first[part]])[0]).all(axis=1)
+        first[part[~equal]] = part[~equal]
+    return first
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What became of a group of cells.
+
+    Args:
+        name: Of the file with its pairs: src < dst (int64), similarity (float32).
+        pairs: How many there are.
+        copies: As in ``Scattered``, for rows of different blocks.
+        full: Ids of rows whose list is full in some cell, int64 (s,).
+        reach: The lowest similarity in that list, float32 (s,).
+    """
+
+    name: str
+    pairs: int
+    copies: Ints
+    full: Ints
+    reach: Floats
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The third pass, as a task: all pairs inside the cells of a group.
+
+    Args:
+        plan: Cells and groups.
+        store: Where the files of the blocks are.
+        old: Files of blocks that have been compared before.
+        new: Files of the others.
+        floor: Lowest similarity wanted.
+        most: Neighbours listed per row at most.
+        prefix: Of the names of the files with the pairs.
+    """
+
+    plan: CellPlan
+    store: Store
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    floor: float
+    most: int
+    prefix: str
+
+    def __call__(self, group: int) -> Compared:
+        """Compare one group, and write its pairs."""
+        rows = gather(self.store, self.plan.layout, group, list(self.old), list(self.new))
+        first = first_equal(rows.cell, rows.hashes, rows.vectors)
+        distinct = first == np.arange(len(first))
+        # What is old has been reported; where nothing is, all rows count as new.
+        copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
+        found = [
+            self._cell(rows, np.flatnonzero(distinct[start:stop]) + start)
+            for start, stop in _runs(rows.cell)
+        ]
+        joined = [np.concatenate(each) for each in zip(*found, strict=True)] or _nothing()
+        src, dst, similarity, full, reach = joined
+        name = f"{self.prefix}edges-{group:05d}.arrow"
+        self.store.put(name, [pa.record_batch([src, dst, similarity], schema=PAIRS)])
+        pairs = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
+        return Compared(name, len(src), pairs, full, reach)
+
+    def _cell(self, rows: Gathered, chosen: Ints) -> tuple[Ints, Ints, Floats, Ints, Floats]:
+        """Pairs of one cell, by id."""
+        vectors = rows.vectors[chosen]
+        units, codes = None, rows.codes and rows.codes.take(chosen)
+        if codes is None:
+            units = as_units(vectors)[0]
+            codes = encode(units)
+        ids = rows.ids[chosen]
+        cell = Cell(
+            number=int(rows.cell[chosen[0]]) if len(chosen) else 0,
+            ids=ids,
+            home=rows.home[chosen],
+            visits=rows.visits[chosen],
+            vectors=vectors,
+            codes=codes,
+            units=units,
+            new=rows.new[chosen] if self.old else None,
+        )
+        pairs = compare(cell, self.floor, self.most)
+        left, right = ids[pairs.left], ids[pairs.right]
+        low, high = np.minimum(left, right), np.maximum(left, right)
+        return low, high, pairs.similarity, ids[pairs.full], pairs.reach
+
+
+def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Start and stop of each run of equal values."""
+    cuts = np.flatnonzero(np.diff(values)) + 1
+    edges = [0, *cuts.tolist(), len(values)]
+    return pairwise(edges) if len(values) else iter(())
+
+
+def _nothing() -> list[Any]:
+    none = np.zeros(0, dtype=np.int64)
+    return [none, none, np.zeros(0, dtype=np.float32), none, np.zeros(0, dtype=np.float32)]
