@@ -130,7 +130,7 @@ def _search_faiss(
     source: Source, floor: float, options: GraphOptions, seed: int, equals: Sequence[Ints]
 ) -> Searched:
     """The reference: all vectors in memory."""
-    parts = [as_units(source.read(block)) for block in range(len(source.sizes))]
+    parts = [as_units(source.read(block)[1]) for block in range(len(source.sizes))]
     units = np.concatenate([part[0] for part in parts] or [_no_rows(source.width)])
     valid = np.concatenate([part[1] for part in parts] or [np.zeros(0, dtype=np.bool_)])
     nodes = collapse([_first_equal_rows(units, valid), *equals])
@@ -145,9 +145,9 @@ def _first_equal_rows(units: Floats, valid: Bools) -> Ints:
     """For each row the first row with the same unit vector; the invalid equal nothing."""
     first = np.arange(len(units))
     rows = np.flatnonzero(valid)
-    first[rows] = rows[
-        first_equal(np.zeros(len(rows), np.int32), hash_rows(units[rows]), units[rows])
-    ]
+    able = units[rows]
+    nowhere = np.zeros(len(rows), dtype=np.int32)
+    first[rows] = rows[first_equal(nowhere, hash_rows(able), able.__getitem__)[1]]
     return first
 
 
@@ -234,6 +234,6 @@ def _cosine_of_rows(source: Source, left: Ints, right: Ints) -> Floats:
     for block, size in enumerate(source.sizes.tolist()):
         first, last = np.searchsorted(rows, [start, start + size])
         if last > first:
-            units[first:last] = as_units(source.read(block)[rows[first:last] - start])[0]
+            units[first:last] = as_units(source.read(block)[1][rows[first:last] - start])[0]
         start += size
     return cosine(units, place[: len(left)], place[len(left) :])

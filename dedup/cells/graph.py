@@ -26,7 +26,7 @@ from dedup.arrays import Bools, Floats, Ints
 from dedup.cells.calibrate import calibrated
 from dedup.cells.centroids import train_cells
 from dedup.cells.shuffle import Layout, row_bytes
-from dedup.cells.source import Source
+from dedup.cells.source import Source, per_block
 from dedup.cells.store import Store
 from dedup.cells.survey import Surveyed, sample_of, survey
 from dedup.cells.tasks import CellPlan, Compare, Compared, Scatter
@@ -171,21 +171,21 @@ class CellGraph:
     full: dict[int, tuple[Ints, Floats]] = field(default_factory=dict)
     runs: int = 0
 
-    def add(self, source: Source, wanted: Bools, mapper: Mapper, ids: Ints | None = None) -> Added:
+    def add(self, source: Source, wanted: Bools, mapper: Mapper) -> Added:
         """Search the wanted rows of a source among themselves and all that came before.
 
         Args:
-            source: Of vectors.
+            source: Of vectors, with ids above all earlier ones.
             wanted: Rows that take part, bool (n,); all of them must have a direction.
             mapper: Where the tasks run.
-            ids: Of the rows, int64 (n,), above all earlier ones; ``None`` for row numbers.
 
         Returns:
             What was added; the pairs are behind ``pairs``.
         """
         prefix = f"run-{self.runs:05d}/"
-        scatter = Scatter(source, self.plan, self.store, wanted, ids, prefix)
-        scattered = list(mapper(scatter, range(len(source.sizes))))
+        scatter = Scatter(source, self.plan, self.store, prefix)
+        tasks = list(enumerate(per_block(source, wanted)))
+        scattered = list(mapper(scatter, tasks))
         new = tuple(part.name for part in scattered if part.written)
         for part in scattered:
             if not part.written:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numba import njit
 
-from dedup.arrays import Bools, Floats, Ints, Vectors
+from dedup.arrays import Bools, Floats, Ints
 from dedup.cells.assign import Cells, centroid_codes, nearest
 from dedup.cells.centroids import train_cells
 from dedup.cells.codes import Codes
@@ -27,7 +28,16 @@ _COLUMNS = 2048
 _CHUNK = 64
 #: A cell of more rows than this is split: comparing it as a whole would be quadratic.
 LARGEST = 32_768
+_NOTHING = np.zeros((0, 0), dtype=np.float32)
 _SAMPLED, _VISITS, _SLACK = 64, 6, 0.15
+
+
+class Units(Protocol):
+    """Unit rows, some of which can be had."""
+
+    def take(self, rows: Ints, /) -> Floats:
+        """float32 (m, d)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,9 +49,8 @@ class Cell:
         ids: int64 (n,).
         home: Cell where each row lives, int32 (n,).
         visits: Cells that each row visits, int32 (n, q), -1 for none.
-        vectors: As they came, (n, d).
         codes: Of the unit rows.
-        units: Unit rows, float32 (n, d), where they have been made.
+        units: Unit rows, float32 (n, d), or where to take them from.
         new: Rows of which pairs are wanted, bool (n,); ``None`` for all.
     """
 
@@ -49,9 +58,8 @@ class Cell:
     ids: Ints
     home: Cells
     visits: Cells
-    vectors: Vectors
     codes: Codes
-    units: Floats | None = None
+    units: Floats | Units
     new: Bools | None = None
 
     def __len__(self) -> int:
@@ -59,10 +67,10 @@ class Cell:
 
     def cosines(self, left: Ints, right: Ints) -> Floats:
         """Similarity of pairs of rows, float32 (p,)."""
-        if self.units is not None:
+        if isinstance(self.units, np.ndarray):
             return cosine(self.units, left, right)
         rows, place = np.unique(np.concatenate([left, right]), return_inverse=True)
-        return cosine(as_units(self.vectors[rows])[0], place[: len(left)], place[len(left) :])
+        return cosine(self.units.take(rows), place[: len(left)], place[len(left) :])
 
 
 def compare(cell: Cell, floor: float, most: int, largest: int = LARGEST) -> Pairs:
@@ -129,8 +137,7 @@ def _smaller(cell: Cell, largest: int) -> Iterator[_Part]:
     """
     order = np.argsort(hash_rows(cell.codes.values), kind="stable")
     count = -(-2 * len(cell) // largest)
-    sample = np.sort(order[: _SAMPLED * count])
-    index = train_cells(as_units(cell.vectors[order[: len(sample)]])[0], count)
+    index = train_cells(_about(cell.codes.take(order[: _SAMPLED * count])), count)
     places = nearest(cell.codes, centroid_codes(index.centroids), _VISITS, _SLACK)
     sizes = np.bincount(places[places >= 0], minlength=len(index))
     if sizes.max() > 0.9 * len(cell):
@@ -146,10 +153,15 @@ def _smaller(cell: Cell, largest: int) -> Iterator[_Part]:
             ids=cell.ids[rows],
             home=places[rows, 0],
             visits=places[rows, 1:],
-            vectors=cell.vectors[rows],
             codes=cell.codes.take(rows),
+            units=_NOTHING,  # scores are the outer cell's
         )
         yield _Part(part, rows)
+
+
+def _about(codes: Codes) -> Floats:
+    """Unit rows as near as their codes say, float32 (n, p)."""
+    return as_units(codes.values.astype(np.float32))[0]
 
 
 def _in_blocks(cell: Cell, living: int, floor: float) -> Iterator[tuple[Ints, Ints]]:

@@ -8,9 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Floats, Hashes, Ints, Vectors
+from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
 from dedup.cells.assign import Cells
 from dedup.cells.codes import Codes, padded
+from dedup.cells.ragged import Ragged
 from dedup.cells.store import Store, as_binary, from_binary
 
 _FIXED_BYTES = 40
@@ -49,6 +50,19 @@ def row_bytes(width: int, dtype: str, *, codes: bool = False) -> int:
 
 
 @dataclass(frozen=True)
+class RaggedCodes:
+    """Codes whose values lie in several files; see ``Codes``."""
+
+    values: Ragged
+    scale: Floats
+    error: Floats
+
+    def take(self, rows: Ints) -> Codes:
+        """The codes of some rows."""
+        return Codes(self.values.take(rows), self.scale[rows], self.error[rows])
+
+
+@dataclass(frozen=True)
 class Gathered:
     """The rows of a group of cells, sorted by cell, then by those that live there, then by id.
 
@@ -58,7 +72,7 @@ class Gathered:
         visits: Cells that each row visits, int32 (n, q), -1 for none.
         ids: int64 (n,).
         hashes: Of the unit rows, uint64 (n,).
-        vectors: As they came, (n, d).
+        vectors: As they came, n rows of d.
         codes: Where they were written.
         new: Whether a row comes from the blocks that are new, bool (n,).
     """
@@ -68,9 +82,9 @@ class Gathered:
     visits: Cells
     ids: Ints
     hashes: Hashes
-    vectors: Vectors
-    codes: Codes | None
-    new: np.ndarray
+    vectors: Ragged
+    codes: RaggedCodes | None
+    new: Bools
 
 
 def scatter(
@@ -139,10 +153,8 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
         for name in ("cell", "id", "hash")
     )
     width = batches[0].schema.field("cells").type.byte_width // 4
-    cells = _rows(batches, "cells", np.dtype(np.int32), width)
-    fresh = np.repeat(
-        [number >= len(old) for number in range(len(batches))], [len(b) for b in batches]
-    )
+    cells = np.concatenate(_views(batches, "cells", np.dtype(np.int32), width))
+    sizes = [len(batch) for batch in batches]
     order = np.lexsort((ids, cells[:, 0] != cell, cell))
     return Gathered(
         cell=cell[order],
@@ -150,23 +162,24 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
         visits=cells[order, 1:],
         ids=ids[order],
         hashes=hashes[order],
-        vectors=_rows(batches, "vector", np.dtype(layout.dtype), layout.width)[order],
+        vectors=Ragged(_views(batches, "vector", np.dtype(layout.dtype), layout.width), order),
         codes=_codes(batches, layout, order),
-        new=fresh[order],
+        new=np.repeat(np.arange(len(batches)) >= len(old), sizes)[order],
     )
 
 
-def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> Codes | None:
+def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> RaggedCodes | None:
     if not layout.codes:
         return None
-    values = _rows(batches, "code", np.dtype(np.int8), padded(layout.width))[order]
-    scale, error = (_floats(batches, name)[order] for name in ("scale", "error"))
-    return Codes(values, scale, error)
+    values = Ragged(_views(batches, "code", np.dtype(np.int8), padded(layout.width)), order)
+    scale, error = (
+        np.concatenate([batch.column(name).to_numpy() for batch in batches])[order]
+        for name in ("scale", "error")
+    )
+    return RaggedCodes(values, scale, error)
 
 
-def _rows(batches: list[pa.RecordBatch], name: str, dtype: np.dtype, width: int) -> np.ndarray:
-    return np.concatenate([from_binary(batch.column(name), dtype, width) for batch in batches])
-
-
-def _floats(batches: list[pa.RecordBatch], name: str) -> Floats:
-    return np.concatenate([batch.column(name).to_numpy() for batch in batches])
+def _views(
+    batches: list[pa.RecordBatch], name: str, dtype: np.dtype, width: int
+) -> list[np.ndarray]:
+    return [from_binary(batch.column(name), dtype, width) for batch in batches]

@@ -27,24 +27,26 @@ class Source(Protocol):
 
     @property
     def sizes(self) -> Ints:
-        """Rows per block, int64 (b,), each at least 1. Rows are numbered through the blocks."""
+        """Rows per block, int64 (b,)."""
         ...
 
-    def read(self, block: int) -> Vectors:
-        """The rows of a block, (n, d)."""
+    def read(self, block: int) -> tuple[Ints, Vectors]:
+        """The rows of a block: ids, int64 (n,), ascending through the blocks, and (n, d)."""
         ...
 
 
 class ArraySource:
-    """Vectors of an array, in memory or memory-mapped.
+    """Vectors of an array, in memory or memory-mapped; ids are row numbers.
 
     Args:
         vectors: Shape (n, d), any floating type.
         block_rows: Rows of a block, at least 1.
+        first: Id of the first row.
     """
 
-    def __init__(self, vectors: Vectors, block_rows: int = BLOCK_ROWS) -> None:
+    def __init__(self, vectors: Vectors, block_rows: int = BLOCK_ROWS, first: int = 0) -> None:
         self._vectors = vectors
+        self._first = first
         self._block_rows = block_rows
 
     @property
@@ -63,24 +65,17 @@ class ArraySource:
         starts = np.arange(0, len(self._vectors), self._block_rows)
         return np.minimum(self._block_rows, len(self._vectors) - starts).astype(np.int64)
 
-    def read(self, block: int) -> Vectors:
+    def read(self, block: int) -> tuple[Ints, Vectors]:
         """See ``Source.read``."""
         start = block * self._block_rows
         rows = np.array(self._vectors[start : start + self._block_rows])
         _forget_pages(self._vectors)
-        return rows
+        return self._first + np.arange(start, start + len(rows)), rows
 
 
-def starts_of(sizes: Ints) -> Ints:
-    """First row of each block, int64 (b,)."""
-    return np.cumsum(sizes) - sizes
-
-
-def rows_of(chosen: Bools | None, start: int, count: int) -> Ints:
-    """Numbers of the chosen rows of a block, counted through all blocks, int64."""
-    if chosen is None:
-        return np.arange(start, start + count, dtype=np.int64)
-    return start + np.flatnonzero(chosen[start : start + count])
+def per_block(source: Source, values: Bools) -> list[Bools]:
+    """A value per row, bool (n,), cut into the source's blocks."""
+    return np.split(values, np.cumsum(source.sizes)[:-1]) if len(source.sizes) else []
 
 
 def _forget_pages(vectors: Vectors) -> None:

@@ -38,7 +38,7 @@ def survey(source: Source, block: int, share: float) -> Surveyed:
         share: Of the rows that are sampled, in [0, 1]. Whether a row is in the sample follows
             from its bytes alone, so the sample is the same in whatever order rows come.
     """
-    rows = source.read(block)
+    _, rows = source.read(block)
     valid = has_direction(rows)
     hashes = hash_rows(rows)
     chosen = valid & (hashes <= np.uint64(min(1.0, share) * (2**64 - 1025)))

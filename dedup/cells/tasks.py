@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,8 +15,9 @@ from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, neares
 from dedup.cells.centroids import CellIndex
 from dedup.cells.codes import Codes, encode, padded
 from dedup.cells.pairs import Cell, compare
+from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Gathered, Layout, gather, scatter
-from dedup.cells.source import Source, rows_of, starts_of
+from dedup.cells.source import Source
 from dedup.cells.store import Store
 from dedup.units import as_units, hash_rows
 
@@ -54,14 +55,12 @@ class Scattered:
 
     Args:
         name: Of its file.
-        rows: Distinct rows.
         written: Rows written: once for each cell.
         copies: Ids of rows whose vector is that of an earlier row of the block, and of that
             row, int64 (c, 2).
     """
 
     name: str
-    rows: int
     written: int
     copies: Ints
 
@@ -74,45 +73,39 @@ class Scatter:
         source: Of vectors.
         plan: Cells and groups.
         store: Where the files go.
-        wanted: Rows that take part, by number, bool (n,).
-        ids: Of all rows, int64 (n,); ``None`` where they are the numbers.
         prefix: Of the names of files.
     """
 
     source: Source
     plan: CellPlan
     store: Store
-    wanted: Bools
-    ids: Ints | None
     prefix: str
 
-    def __call__(self, block: int) -> Scattered:
-        """Write one block."""
-        start = int(starts_of(self.source.sizes)[block])
-        vectors = self.source.read(block)
-        rows = rows_of(self.wanted, start, len(vectors))
-        vectors = _taken(vectors, rows - start)
+    def __call__(self, task: tuple[int, Bools]) -> Scattered:
+        """Write the wanted rows of one block."""
+        block, wanted = task
+        ids, vectors = self.source.read(block)
+        rows = np.flatnonzero(wanted)
+        ids, vectors = ids[rows], _taken(vectors, rows)
         codes, hashes = _encoded(vectors)
-        first = first_equal(np.zeros(len(rows), dtype=np.int32), hashes, vectors)
-        distinct = first == np.arange(len(rows))
+        distinct, first = first_equal(
+            np.zeros(len(ids), dtype=np.int32), hashes, vectors.__getitem__
+        )
         copies, kept = np.flatnonzero(~distinct), np.flatnonzero(distinct)
-        ids = rows if self.ids is None else self.ids[rows]
         if len(copies):
             codes = codes.take(kept)
         name = f"{self.prefix}block-{block:05d}.arrow"
-        cells = assign(codes, self.plan)
         written = scatter(
             self.store,
             name,
             self.plan.layout,
             ids[kept],
             hashes[kept],
-            cells,
+            assign(codes, self.plan),
             _taken(vectors, kept),
             codes,
         )
-        pairs = np.column_stack([ids[copies], ids[first[copies]]])
-        return Scattered(name, len(kept), written, pairs)
+        return Scattered(name, written, np.column_stack([ids[copies], ids[first[copies]]]))
 
 
 def _taken(vectors: Vectors, rows: Ints) -> Vectors:
@@ -146,23 +139,31 @@ def assign(codes: Codes, plan: CellPlan) -> Cells:
     return nearest_in_lists(codes, plan.centroids, probes, index.bounds, plan.most, plan.slack)
 
 
-def first_equal(cell: Cells, hashes: Hashes, vectors: Vectors) -> Ints:
-    """For each row the first row of the same cell with an equal unit vector, int64 (n,)."""
+def first_equal(cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors]) -> tuple[Bools, Ints]:
+    """For each row the first row of the same cell with an equal unit vector.
+
+    Args:
+        cell: int32 (n,).
+        hashes: Of the unit rows, uint64 (n,).
+        take: Gives the vectors of some rows.
+
+    Returns:
+        Which rows are the first, bool (n,), and the first of each, int64 (n,).
+    """
+    first = np.arange(len(cell))
     order = np.lexsort((hashes, cell))
     same = (np.diff(hashes[order]) == 0) & (np.diff(cell[order]) == 0)
-    first = np.arange(len(order))
-    if not same.any():
-        return first
-    run = np.concatenate([[0], np.cumsum(~same)])
-    heads = order[np.flatnonzero(np.concatenate([[True], ~same]))]
-    first[order] = heads[run]
-    rows = np.flatnonzero(first != np.arange(len(order)))
+    if same.any():
+        run = np.concatenate([[0], np.cumsum(~same)])
+        heads = order[np.flatnonzero(np.concatenate([[True], ~same]))]
+        first[order] = heads[run]
+    rows = np.flatnonzero(first != np.arange(len(first)))
     # Hashes of 64 bits collide once in a while; vectors do not.
     for start in range(0, len(rows), _SLICE):
         part = rows[start : start + _SLICE]
-        equal = (as_units(vectors[part])[0] == as_units(vectors[first[part]])[0]).all(axis=1)
+        equal = (as_units(take(part))[0] == as_units(take(first[part]))[0]).all(axis=1)
         first[part[~equal]] = part[~equal]
-    return first
+    return first == np.arange(len(first)), first
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,7 @@ class Compare:
     def __call__(self, group: int) -> Compared:
         """Compare one group, and write its pairs."""
         rows = gather(self.store, self.plan.layout, group, list(self.old), list(self.new))
-        first = first_equal(rows.cell, rows.hashes, rows.vectors)
-        distinct = first == np.arange(len(first))
+        distinct, first = first_equal(rows.cell, rows.hashes, rows.vectors.take)
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
         found = [
@@ -226,18 +226,19 @@ class Compare:
 
     def _cell(self, rows: Gathered, chosen: Ints) -> tuple[Ints, Ints, Floats, Ints, Floats]:
         """Pairs of one cell, by id."""
-        vectors = rows.vectors[chosen]
-        units, codes = None, rows.codes and rows.codes.take(chosen)
-        if codes is None:
-            units = as_units(vectors)[0]
+        lazy = _Units(rows.vectors, chosen)
+        units: Floats | _Units = lazy
+        if rows.codes is None:
+            units = lazy.take(np.arange(len(chosen)))
             codes = encode(units)
+        else:
+            codes = rows.codes.take(chosen)
         ids = rows.ids[chosen]
         cell = Cell(
             number=int(rows.cell[chosen[0]]) if len(chosen) else 0,
             ids=ids,
             home=rows.home[chosen],
             visits=rows.visits[chosen],
-            vectors=vectors,
             codes=codes,
             units=units,
             new=rows.new[chosen] if self.old else None,
@@ -246,6 +247,17 @@ class Compare:
         left, right = ids[pairs.left], ids[pairs.right]
         low, high = np.minimum(left, right), np.maximum(left, right)
         return low, high, pairs.similarity, ids[pairs.full], pairs.reach
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Unit rows of a cell, made when they are needed."""
+
+    vectors: Ragged
+    rows: Ints
+
+    def take(self, rows: Ints) -> Floats:
+        return as_units(self.vectors.take(self.rows[rows]))[0]
 
 
 def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:

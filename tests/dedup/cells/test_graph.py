@@ -46,9 +46,8 @@ def searched(
     plan = plan_cells(survey.sample, len(vectors), whole, 0.8, OPTIONS, codes=len(parts) > 1)
     graph = CellGraph(store or MemoryStore(), plan, 0.8, most)
     for part in parts:
-        source = ArraySource(vectors[part], block)
-        wanted = survey.valid[part]
-        graph.add(source, wanted, map, ids=np.arange(len(vectors))[part])
+        source = ArraySource(vectors[part], block, part.start or 0)
+        graph.add(source, survey.valid[part], map)
     return graph
 
 

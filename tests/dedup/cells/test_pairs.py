@@ -20,7 +20,6 @@ def one_cell(vectors: Array) -> Cell:
         ids=np.arange(count),
         home=np.zeros(count, dtype=np.int32),
         visits=np.full((count, 1), -1, dtype=np.int32),
-        vectors=vectors,
         codes=encode(units),
         units=units,
     )
@@ -61,7 +60,7 @@ def test_rows_of_several_cells_meet_once(seed: int, copies: int) -> None:
         rows = np.flatnonzero((places == number).any(axis=1))
         rows = rows[np.argsort(places[rows, 0] != number, kind="stable")]
         cell = Cell(
-            number, rows, places[rows, 0], places[rows, 1:], vectors[rows], encode(units[rows])
+            number, rows, places[rows, 0], places[rows, 1:], encode(units[rows]), units[rows]
         )
         pairs = compare(cell, 0.8, 1000)
         part = {

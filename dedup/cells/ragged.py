@@ -1,0 +1,35 @@
+"""Rows that lie in several arrays, taken as if they lay in one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dedup.arrays import Ints
+
+
+class Ragged:
+    """Rows of several arrays in a common order, without a copy until they are taken.
+
+    Args:
+        parts: Arrays of one type, (n_i, d) or (n_i,), such as views of mapped files.
+        order: Rows of the parts, one after the other, in the order wanted, int64 (n,).
+    """
+
+    def __init__(self, parts: list[np.ndarray], order: Ints) -> None:
+        self._parts = parts
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        self._part = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
+        self._row = order - starts[self._part]
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def take(self, rows: Ints) -> np.ndarray:
+        """Some rows, int64 (m,), as one array (m, ...)."""
+        first = self._parts[0]
+        taken = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
+        part, row = self._part[rows], self._row[rows]
+        for number in np.unique(part).tolist():
+            mine = np.flatnonzero(part == number)
+            taken[mine] = self._parts[number][row[mine]]
+        return taken
