@@ -15,30 +15,110 @@ aggregated graph and over the nodes differ by a constant only, the pairs inside 
 communities. Nor does any optimal community cross components: splitting it there loses no
 w_ij and saves g * n_i * n_j >= 0 for every pair across. Components can be solved one by one.
 
-**Pairs and cliques need no solver.** In a component where every pair has an edge with
-w_ij >= g * n_i * n_j, each pair contributes at least 0 to H. The partition into one
-community collects the contribution of every pair, so no other partition scores higher.
-A pair of near-copies is the smallest such component, and with the default resolution
-(a share of the threshold below 1, g < threshold <= w_ij, n_i = 1) every clique is one.
+**Three routes.** Pairs, cliques and near-cliques provably stay whole (``dedup.whole``). What
+else is small is searched exhaustively, by CPM (``dedup.small``). The rest goes to Leiden
+(``dedup.cpm``, or igraph and leidenalg for other qualities), each component with a generator
+of its own, seeded by the seed, the level and the id of its lowest node: no answer depends on
+other components, nor on the order or the grouping in which they are solved.
 
-For the other qualities the same is a definition and no theorem: a component in which every
-item is a neighbour of every other has no boundary to find, and stays whole. (Surprise and
-significance, both relative to the component's own density, would be indifferent there.)
+**Components too large for the solver** are cut. Inside them, and inside the pieces that are
+still too large, the threshold is raised by twentieths of its distance to 1 until every piece
+fits. For the communities the edges below it are ignored; for the keepers nothing changes.
 
 Similarities below 0 count as weight 0: they are never a reason to belong together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from dedup.arrays import Bools, Ints
+from dedup.aggregate import Parts, WeightedGraph, aggregate, dense, take_parts
+from dedup.arrays import Doubles, Ints
 from dedup.components import components
 from dedup.graph import NeighbourGraph
-from dedup.leiden import WeightedGraph, check_solver, solve
+from dedup.leiden import Batch, Mapper, check_solver, solve_batch
 from dedup.options import CommunityOptions, Level
+from dedup.small import MOST_NODES, solve_small
+from dedup.whole import Census, take_census
+
+MOST_EDGES = 20_000_000
+"""Edges of a component that is solved in one piece: about 100 bytes each in the solver."""
+
+_BATCH_EDGES = 200_000
+_BATCH_PARTS = 1_000
+_RAISES = 20
+_ABOVE_ALL = 2.0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A component that was too large for the solver.
+
+    Args:
+        first: Id of its lowest node.
+        nodes: Its nodes: communities of the finer level.
+        edges: Edges between them.
+        pieces: How many components it fell into.
+        threshold: The highest threshold that a piece of it needed; 2 where a piece did not
+            fit before all of its edges were gone.
+    """
+
+    first: int
+    nodes: int
+    edges: int
+    pieces: int
+    threshold: float
+
+
+@dataclass(frozen=True)
+class LevelNotes:
+    """How one level was solved; components of one node count nowhere.
+
+    Args:
+        level: Its name.
+        whole: Components left in one piece by proof.
+        exhaustive: Components solved by exhaustive search.
+        solver: Components solved by Leiden.
+        cuts: Components cut before they were solved; their pieces count above.
+    """
+
+    level: str
+    whole: int
+    exhaustive: int
+    solver: int
+    cuts: tuple[Cut, ...]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One level: the items' graph, and the communities it starts from."""
+
+    graph: NeighbourGraph
+    level: Level
+    node: Ints
+    ids: Ints
+    options: CommunityOptions
+    seed: str
+
+    @property
+    def cpm(self) -> bool:
+        return self.options.quality == "cpm"
+
+    @property
+    def resolution(self) -> float:
+        return self.options.resolution_at(self.level.threshold)
+
+    def aggregate(self, raised: Doubles | None = None) -> WeightedGraph:
+        # Loops add a constant to CPM; the other qualities count them.
+        return aggregate(
+            self.graph, self.level.threshold, self.node, len(self.ids), not self.cpm, raised
+        )
+
+    def census(self, graph: WeightedGraph, component: Ints) -> Census:
+        return take_census(graph, component, self.resolution if self.cpm else None)
 
 
 def find_communities(
@@ -47,6 +127,10 @@ def find_communities(
     options: CommunityOptions | None = None,
     ids: Ints | None = None,
     seed: int = 0,
+    *,
+    mapper: Mapper | None = None,
+    max_edges: int = MOST_EDGES,
+    notes: list[LevelNotes] | None = None,
 ) -> dict[str, Ints]:
     """Cut the graph into nested communities.
 
@@ -60,27 +144,37 @@ def find_communities(
         ids: Stable, ascending ids of the nodes, int64 (n,); they seed the components.
             ``None`` for the node numbers.
         seed: Of the solver.
+        mapper: Applies a function to each of a sequence of batches of components, and gives
+            the answers in order; ``None`` for the builtin ``map``. Function and batches can
+            be pickled. For CPM threads do as well as processes: it runs without the GIL.
+        max_edges: A component with more edges than this, at least 1, between communities of
+            the finer level is cut before it is solved; see the module.
+        notes: A list to which one entry per level is appended: how it was solved.
 
     Returns:
         By level name, for each node the lowest node of its community, int64 (n,).
 
     Raises:
         ImportError: If the quality needs leidenalg and it is not installed.
-        ValueError: If a level lies below the graph's floor or above the level before it.
+        ValueError: If a level lies below the graph's floor or above the level before it, or
+            ``max_edges`` is below 1.
     """
     options = options or CommunityOptions()
     check_solver(options.quality)
     _check_levels(graph, levels)
+    if max_edges < 1:
+        raise ValueError(f"max_edges must be at least 1, got {max_edges}")
     ids = np.arange(graph.count, dtype=np.int64) if ids is None else ids
     labels = np.arange(graph.count, dtype=np.int64)
     found: dict[str, Ints] = {}
     for level in levels:
-        firsts, node = np.unique(labels, return_inverse=True)
-        coarse = _aggregate(graph.above(level.threshold), node, len(firsts))
-        resolution = options.resolution_at(level.threshold)
-        merged = _solve_components(coarse, ids[firsts], f"{seed}/{level.name}", options, resolution)
+        firsts, node = dense(labels)
+        task = _Task(graph, level, node, ids[firsts], options, f"{seed}/{level.name}")
+        merged, note = _solve_level(task, mapper or map, max_edges)
         labels = firsts[merged][node]
         found[level.name] = labels
+        if notes is not None:
+            notes.append(note)
     return found
 
 
@@ -100,59 +194,105 @@ def _check_levels(graph: NeighbourGraph, levels: Sequence[Level]) -> None:
         )
 
 
-def _aggregate(graph: NeighbourGraph, node: Ints, count: int) -> WeightedGraph:
-    """The graph between communities: sizes, and summed weights (loops for what is inside)."""
-    weight = np.maximum(graph.similarity.astype(np.float64), 0.0)
-    left, right = node[graph.src], node[graph.dst]
-    keys = np.minimum(left, right) * count + np.maximum(left, right)
-    pairs, place = np.unique(keys, return_inverse=True)
-    src, dst = np.divmod(pairs, max(count, 1))
-    return WeightedGraph(
-        sizes=np.bincount(node, minlength=count).astype(np.int64),
-        src=src,
-        dst=dst,
-        weight=np.bincount(place, weights=weight, minlength=len(pairs)).astype(np.float64),
+@dataclass(frozen=True)
+class _Split:
+    """What is left to be solved at a level, once its graph is taken apart."""
+
+    labels: Ints
+    small: Parts
+    large: Parts
+    seeds: list[str]
+    notes: LevelNotes
+
+
+def _solve_level(task: _Task, mapper: Mapper, max_edges: int) -> tuple[Ints, LevelNotes]:
+    """The community of each node of the level, by its lowest node."""
+    split = _split(task, max_edges)
+    if len(split.small):
+        split.small.relabel(solve_small(split.small, task.resolution), split.labels)
+    batches = [
+        Batch(
+            split.large.between(start, stop),
+            split.seeds[start:stop],
+            task.options.quality,
+            task.resolution,
+            task.options.iterations,
+        )
+        for start, stop in _batch_bounds(np.diff(split.large.edge_start))
+    ]
+    for batch, found in zip(batches, mapper(solve_batch, batches), strict=True):
+        batch.parts.relabel(found, split.labels)
+    return split.labels, split.notes
+
+
+def _split(task: _Task, max_edges: int) -> _Split:
+    """Take the level's graph apart by the routes of its components."""
+    coarse = task.aggregate()
+    component = components(len(coarse), coarse.src, coarse.dst)
+    census = task.census(coarse, component)
+    cuts: tuple[Cut, ...] = ()
+    if _too_large(census, max_edges).size:
+        coarse, cuts = _cut(task, component, census, max_edges)
+        component = components(len(coarse), coarse.src, coarse.dst)
+        census = task.census(coarse, component)
+    hard = np.flatnonzero((census.nodes > 1) & ~census.whole)
+    is_small = census.nodes[hard] <= (MOST_NODES if task.cpm else 0)
+    small, large = hard[is_small], hard[~is_small]
+    # The largest first, so that no worker is left with one at the end.
+    large = large[np.argsort(-census.edges[large], kind="stable")]
+    whole = int(np.count_nonzero((census.nodes > 1) & census.whole))
+    return _Split(
+        labels=component,
+        small=take_parts(coarse, component, small),
+        large=take_parts(coarse, component, large),
+        seeds=[f"{task.seed}/{number}" for number in task.ids[large].tolist()],
+        notes=LevelNotes(task.level.name, whole, len(small), len(large), cuts),
     )
 
 
-def _solve_components(
-    graph: WeightedGraph, ids: Ints, seed: str, options: CommunityOptions, resolution: float
-) -> Ints:
-    component = components(len(graph), graph.src, graph.dst)
-    labels = component.copy()
-    hard = ~_is_whole(graph, component, options, resolution)
-    edge_order = np.argsort(component[graph.src], kind="stable")
-    edge_owner = component[graph.src][edge_order]
-    node_order = np.argsort(component, kind="stable")
-    node_owner = component[node_order]
-    for first in np.flatnonzero(hard):
-        nodes = node_order[slice(*np.searchsorted(node_owner, [first, first + 1]))]
-        edges = edge_order[slice(*np.searchsorted(edge_owner, [first, first + 1]))]
-        part = WeightedGraph(
-            sizes=graph.sizes[nodes],
-            src=np.searchsorted(nodes, graph.src[edges]),
-            dst=np.searchsorted(nodes, graph.dst[edges]),
-            weight=graph.weight[edges],
+def _batch_bounds(edges: Ints) -> Iterator[tuple[int, int]]:
+    """Runs of components, each of few enough components and edges (or of one component)."""
+    start, total = 0, 0
+    for part, own in enumerate(edges.tolist()):
+        if part > start and (total + own > _BATCH_EDGES or part - start >= _BATCH_PARTS):
+            yield start, part
+            start, total = part, 0
+        total += own
+    if len(edges):
+        yield start, len(edges)
+
+
+def _too_large(census: Census, max_edges: int) -> Ints:
+    """Lowest nodes of the components to be cut."""
+    return np.flatnonzero((census.edges > max_edges) & ~census.whole)
+
+
+def _cut(
+    task: _Task, component: Ints, census: Census, max_edges: int
+) -> tuple[WeightedGraph, tuple[Cut, ...]]:
+    """The level's graph without the edges below the raised thresholds, and what was cut."""
+    first = _too_large(census, max_edges)
+    threshold = task.level.threshold
+    raised = np.full(len(component), threshold)
+    roots, piece, step = first, component, 0
+    while len(roots):
+        step += 1
+        share = step / _RAISES
+        now = threshold + (1.0 - threshold) * share if step <= _RAISES else _ABOVE_ALL
+        raised[np.isin(piece, roots)] = now
+        coarse = task.aggregate(raised)
+        piece = components(len(coarse), coarse.src, coarse.dst)
+        roots = _too_large(task.census(coarse, piece), max_edges)
+    cuts = []
+    for root in first.tolist():
+        inside = component == root
+        cuts.append(
+            Cut(
+                first=int(task.ids[root]),
+                nodes=int(census.nodes[root]),
+                edges=int(census.edges[root]),
+                pieces=len(np.unique(piece[inside])),
+                threshold=float(raised[inside].max()),
+            )
         )
-        own_seed = f"{seed}/{ids[first]}"
-        found = solve(part, options.quality, resolution, own_seed, options.iterations)
-        labels[nodes] = nodes[found]
-    return labels
-
-
-def _is_whole(
-    graph: WeightedGraph, component: Ints, options: CommunityOptions, resolution: float
-) -> Bools:
-    """Which components stay in one piece without a solver, by lowest node; see the module."""
-    count = len(graph)
-    sizes = np.bincount(component, minlength=count)
-    across = graph.src != graph.dst
-    src, dst, weight = graph.src[across], graph.dst[across], graph.weight[across]
-    owner = component[src]
-    edges = np.bincount(owner, minlength=count)
-    complete = edges == sizes * (sizes - 1) // 2
-    if options.quality == "cpm":
-        loses = weight < resolution * graph.sizes[src] * graph.sizes[dst]
-    else:
-        loses = (graph.sizes[src] > 1) | (graph.sizes[dst] > 1)
-    return complete & (np.bincount(owner[loses], minlength=count) == 0)
+    return coarse, tuple(cuts)

@@ -1,19 +1,31 @@
-"""The Leiden solvers: igraph's C code, and leidenalg for the quality functions it lacks."""
+"""The Leiden solvers behind the quality functions, one component at a time or in batches.
+
+CPM runs in ``dedup.cpm``, modularity in igraph's C code, the others in leidenalg. ``solve``
+also does CPM in igraph: the reference that ``dedup.cpm`` is measured against.
+"""
 
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from dedup.arrays import Doubles, Ints, regroup
+from dedup.aggregate import Parts, WeightedGraph
+from dedup.arrays import Ints, regroup
+from dedup.cpm import solve_cpm
 from dedup.options import Quality
 
 if TYPE_CHECKING:
     import igraph
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _LEIDENALG = {
     "rb": "RBConfigurationVertexPartition",
@@ -24,26 +36,55 @@ _LEIDENALG = {
 _WITH_RESOLUTION = ("rb", "rber")
 _WITH_SIZES = ("rber", "surprise", "significance")
 _UNWEIGHTED = ("significance",)
+_IGRAPH = threading.Lock()  # igraph has one random generator for the whole process
+
+
+class Mapper(Protocol):
+    """Like the builtin ``map`` over a sequence: applies a function, answers in task order."""
+
+    def __call__(self, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterable[R]:
+        """One answer per task."""
+        ...
 
 
 @dataclass(frozen=True)
-class WeightedGraph:
-    """A small graph for a solver: undirected, each edge once, loops allowed.
+class Batch:
+    """Components for one call of ``solve_batch``; may be pickled to another process.
 
     Args:
-        sizes: Items that each node stands for, int64 (n,).
-        src: One end of each edge, int64 (p,), in 0..n-1.
-        dst: The other end, int64 (p,).
-        weight: Edge weights, at least 0, float64 (p,).
+        parts: The components.
+        seeds: A seed for each.
+        quality: The function to maximise.
+        resolution: Its resolution parameter, where it has one.
+        iterations: Passes at most.
     """
 
-    sizes: Ints
-    src: Ints
-    dst: Ints
-    weight: Doubles
+    parts: Parts
+    seeds: list[str]
+    quality: Quality
+    resolution: float
+    iterations: int
 
-    def __len__(self) -> int:
-        return len(self.sizes)
+
+def solve_batch(batch: Batch) -> Ints:
+    """Solve each component of a batch on its own.
+
+    Returns:
+        For each node the lowest node of its community, numbered within its graph, int64.
+    """
+    if batch.quality == "cpm":
+        seeds = np.array([_number(seed) for seed in batch.seeds], dtype=np.uint64)
+        return solve_cpm(batch.parts, batch.resolution, seeds, batch.iterations)
+    found = np.empty(len(batch.parts.nodes), dtype=np.int64)
+    for part, seed in enumerate(batch.seeds):
+        nodes = slice(batch.parts.node_start[part], batch.parts.node_start[part + 1])
+        graph = batch.parts[part]
+        found[nodes] = solve(graph, batch.quality, batch.resolution, seed, batch.iterations)
+    return found
+
+
+def _number(seed: str) -> int:
+    return int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "little")
 
 
 def solve(
@@ -77,8 +118,8 @@ def solve(
 def _as_igraph(graph: WeightedGraph) -> igraph.Graph:
     import igraph
 
-    edges = np.column_stack([graph.src, graph.dst])
-    return igraph.Graph(n=len(graph), edges=edges.tolist(), directed=False)
+    # igraph reads the ends of the edges straight from the memory of an int64 array.
+    return igraph.Graph(n=len(graph), edges=np.column_stack([graph.src, graph.dst]))
 
 
 def _igraph(
@@ -88,17 +129,18 @@ def _igraph(
 
     # igraph derives the node weights of modularity from the degrees by itself.
     sizes = {"node_weights": graph.sizes.tolist()} if quality == "cpm" else {}
-    igraph.set_random_number_generator(generator)
-    try:
-        found = _as_igraph(graph).community_leiden(
-            objective_function="CPM" if quality == "cpm" else "modularity",
-            weights=graph.weight.tolist(),
-            resolution=resolution,
-            n_iterations=iterations,
-            **sizes,
-        )
-    finally:
-        igraph.set_random_number_generator(random)  # the module, igraph's own default
+    with _IGRAPH:
+        igraph.set_random_number_generator(generator)
+        try:
+            found = _as_igraph(graph).community_leiden(
+                objective_function="CPM" if quality == "cpm" else "modularity",
+                weights=graph.weight.tolist(),
+                resolution=resolution,
+                n_iterations=iterations,
+                **sizes,
+            )
+        finally:
+            igraph.set_random_number_generator(random)  # the module, igraph's own default
     return found.membership
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dedup.arrays import Bools, Floats, Ints
-from dedup.communities import find_communities
+from dedup.communities import MOST_EDGES, LevelNotes, find_communities
 from dedup.components import components
+from dedup.graph import NeighbourGraph
 from dedup.keepers import Keepers, choose_keepers
+from dedup.leiden import Mapper
 from dedup.options import CommunityOptions, Level
 from dedup.search import Searched
 
@@ -26,6 +28,7 @@ class Solution:
         keep: Which rows are kept, bool (n,).
         witness: Kept row that each removed row names, int64 (n,); -1 where kept.
         similarity: To the witness, in [-1, 1], float32 (n,); NaN where kept.
+        notes: How the communities of each level were solved, and which components were cut.
     """
 
     component: Ints
@@ -33,6 +36,7 @@ class Solution:
     keep: Bools
     witness: Ints
     similarity: Floats
+    notes: tuple[LevelNotes, ...] = ()
 
 
 def solve(
@@ -42,8 +46,15 @@ def solve(
     options: CommunityOptions,
     ids: Ints,
     seed: int,
+    *,
+    protect: Bools | None = None,
+    mapper: Mapper | None = None,
+    max_edges: int = MOST_EDGES,
 ) -> Solution:
     """Decide everything that follows from the graph.
+
+    A node that holds a protected row is protected. All of its protected rows stay; the first
+    of them in policy order stands for the node, and the other rows name it as their witness.
 
     Args:
         searched: Nodes and graph.
@@ -52,21 +63,36 @@ def solve(
         options: How to cut into communities, and where keepers compete.
         ids: Stable, ascending ids of the rows, int64 (n,).
         seed: Of the solver.
+        protect: Rows that are never removed, bool (n,); ``None``: none are.
+        mapper: Where components are solved; see ``find_communities``.
+        max_edges: Edges from which a component is cut before it is solved, at least 1.
 
     Returns:
         Groups and decisions.
 
     Raises:
         ImportError: If the quality needs leidenalg and it is not installed.
-        ValueError: If a level lies below the graph's floor.
+        ValueError: If a level lies below the graph's floor, or an array has a wrong shape.
     """
+    if protect is not None and protect.shape != rank.shape:
+        raise ValueError(f"protect must have shape {rank.shape}, got {protect.shape}")
     nodes = searched.nodes
+    notes: list[LevelNotes] = []
+    communities = find_communities(
+        searched.graph,
+        levels,
+        options,
+        ids[nodes.first],
+        seed,
+        mapper=mapper,
+        max_edges=max_edges,
+        notes=notes,
+    )
     near = searched.graph.above(levels[0].threshold)
     component = components(near.count, near.src, near.dst)
-    communities = find_communities(searched.graph, levels, options, ids[nodes.first], seed)
-    group = communities[levels[0].name] if options.within == "community" else component
-    best = nodes.best(rank)
-    keepers = _by_row(searched, choose_keepers(near, rank[best], group), best)
+    # Neighbours always share a component: only communities narrow down who competes.
+    group = communities[levels[0].name] if options.within == "community" else None
+    keepers = _keepers(searched, near, rank, group, protect)
 
     def by_row(labels: Ints) -> Ints:
         return nodes.first[labels][nodes.of_row]
@@ -77,6 +103,29 @@ def solve(
         keep=keepers.keep,
         witness=keepers.witness,
         similarity=keepers.similarity,
+        notes=tuple(notes),
+    )
+
+
+def _keepers(
+    searched: Searched,
+    near: NeighbourGraph,
+    rank: Ints,
+    group: Ints | None,
+    protect: Bools | None,
+) -> Keepers:
+    if protect is None:
+        best = searched.nodes.best(rank)
+        return _by_row(searched, choose_keepers(near, rank[best], group), best)
+    order = np.lexsort((rank, ~protect))  # protected rows first
+    rank = np.empty_like(rank)
+    rank[order] = np.arange(len(order))
+    best = searched.nodes.best(rank)
+    keepers = _by_row(searched, choose_keepers(near, rank[best], group, protect[best]), best)
+    return Keepers(
+        keepers.keep | protect,
+        np.where(protect, -1, keepers.witness),
+        np.where(protect, np.float32(np.nan), keepers.similarity).astype(np.float32),
     )
 
 

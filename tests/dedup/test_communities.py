@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
@@ -10,33 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.communities import find_communities
+from dedup import communities
+from dedup.communities import LevelNotes, find_communities
 from dedup.components import components
 from dedup.graph import NeighbourGraph
 from dedup.leiden import WeightedGraph, solve
-from dedup.neighbours import find_neighbours
 from dedup.options import QUALITIES, CommunityOptions, Level
+from tests.dedup.graphs import cpm, exact_graph, given_graph
 from tests.dedup.planted import Array, groups_and_chains
 
 LEVELS = (Level("cluster", 0.9), Level("variant", 0.8), Level("subject", 0.7))
 
 
-def given_graph(count: int, edges: dict[tuple[int, int], float], floor: float) -> NeighbourGraph:
-    pairs = np.array(sorted(edges), dtype=np.int64).reshape(-1, 2)
-    weights = np.array([edges[pair] for pair in sorted(edges)], dtype=np.float32)
-    return NeighbourGraph(count, pairs[:, 0], pairs[:, 1], weights, floor)
-
-
-def cpm(graph: NeighbourGraph, labels: Array, resolution: float) -> float:
-    """The quality that CPM maximises, by a double loop over pairs."""
-    weights = dict(
-        zip(zip(graph.src, graph.dst, strict=True), graph.similarity.astype(float), strict=True)
-    )
-    return sum(
-        weights.get(pair, 0.0) - resolution
-        for pair in combinations(range(graph.count), 2)
-        if labels[pair[0]] == labels[pair[1]]
-    )
+def as_weighted(graph: NeighbourGraph) -> WeightedGraph:
+    ones = np.ones(graph.count, dtype=np.int64)
+    return WeightedGraph(ones, graph.src, graph.dst, graph.similarity.astype(np.float64))
 
 
 def changes(labels: Array) -> Iterator[Array]:
@@ -67,9 +57,10 @@ def test_no_move_and_no_merger_improves_the_communities(
 
     labels = find_communities(graph, [Level("cluster", 0.5)], options)["cluster"]
 
-    found = cpm(graph, labels, resolution * 0.5)
-    others = [cpm(graph, each, resolution * 0.5) for each in changes(labels)]
-    assert found >= max(others) - 1e-5
+    weighted = as_weighted(graph)
+    found = cpm(weighted, labels, resolution * 0.5)
+    others = [cpm(weighted, each, resolution * 0.5) for each in changes(labels)]
+    assert float(found) >= float(max(others)) - 1e-9
 
 
 @settings(max_examples=20, deadline=None)
@@ -105,7 +96,7 @@ def test_a_chain_of_groups_is_one_component_and_several_communities() -> None:
 @pytest.mark.parametrize("quality", QUALITIES)
 def test_every_quality_gives_nested_connected_levels(quality: Any) -> None:
     vectors = groups_and_chains(np.random.default_rng(5), groups=20, chains=10, width=12)
-    graph = find_neighbours(vectors, 0.7)
+    graph = exact_graph(vectors, 0.7)
 
     found = find_communities(graph, LEVELS, CommunityOptions(quality))
 
@@ -124,7 +115,7 @@ def test_every_quality_gives_nested_connected_levels(quality: Any) -> None:
 @pytest.mark.parametrize("quality", ["cpm", "modularity", "surprise"])
 def test_other_components_do_not_sway_a_component(quality: Any) -> None:
     vectors = groups_and_chains(np.random.default_rng(6), groups=0, chains=20)
-    graph = find_neighbours(vectors, 0.8)
+    graph = exact_graph(vectors, 0.8)
     options = CommunityOptions(quality)
     level = [Level("cluster", 0.9)]
     near = graph.above(0.9)
@@ -146,10 +137,133 @@ def test_other_components_do_not_sway_a_component(quality: Any) -> None:
         np.testing.assert_array_equal(nodes[labels], whole[nodes])
 
 
+def backwards(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+    """As another process would see the tasks, and in the wrong order."""
+    function, tasks = pickle.loads(pickle.dumps((function, list(tasks))))
+    return [pickle.loads(pickle.dumps(function(task))) for task in reversed(tasks)][::-1]
+
+
+@pytest.mark.parametrize("quality", ["cpm", "modularity"])
+def test_neither_batches_nor_who_solves_them_matter(
+    quality: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = groups_and_chains(np.random.default_rng(8), groups=60, chains=80, width=8)
+    graph = exact_graph(vectors, 0.7)
+    options = CommunityOptions(quality)
+    notes: list[LevelNotes] = []
+    alone = find_communities(graph, LEVELS, options, seed=2, notes=notes)
+    assert sum(note.solver for note in notes) > 3
+
+    for edges, parts in ((1, 1), (40, 3), (10**9, 10**9)):
+        monkeypatch.setattr(communities, "_BATCH_EDGES", edges)
+        monkeypatch.setattr(communities, "_BATCH_PARTS", parts)
+        with ThreadPoolExecutor(4) as pool:
+            for mapper in (None, backwards, pool.map):
+                again = find_communities(graph, LEVELS, options, seed=2, mapper=mapper)
+                for level in LEVELS:
+                    np.testing.assert_array_equal(again[level.name], alone[level.name])
+
+
+def ring_of_blobs(blobs: int, size: int) -> NeighbourGraph:
+    """Groups at 0.99, each a clique without its last edge, in a ring of links at 0.907."""
+    edges = {}
+    for first in range(0, blobs * size, size):
+        edges |= dict.fromkeys(combinations(range(first, first + size), 2), 0.99)
+        del edges[first, first + size - 1]
+        ends = sorted((first + 1, (first + size + 1) % (blobs * size)))
+        edges[ends[0], ends[1]] = 0.907
+    return given_graph(blobs * size, edges, 0.9)
+
+
+def test_the_notes_tell_who_solved_what() -> None:
+    edges = {(0, 1): 0.95, (2, 3): 0.95, (3, 4): 0.95}
+    ring = ring_of_blobs(4, 6)
+    edges |= {
+        (int(src) + 5, int(dst) + 5): float(alike)
+        for src, dst, alike in zip(ring.src, ring.dst, ring.similarity, strict=True)
+    }
+    graph = given_graph(29, edges, 0.9)
+    notes: list[LevelNotes] = []
+    labels = find_communities(graph, [Level("cluster", 0.9)], notes=notes)["cluster"]
+    assert notes == [LevelNotes("cluster", whole=1, exhaustive=1, solver=1, cuts=())]
+    assert labels.tolist() == [0, 0, 2, 2, 4] + [5 + 6 * (at // 6) for at in range(24)]
+
+
+def test_a_component_too_large_is_cut_at_the_first_threshold_that_fits() -> None:
+    ring, other = ring_of_blobs(10, 6), ring_of_blobs(3, 6)
+    graph = NeighbourGraph(
+        78,
+        np.concatenate([ring.src, other.src + 60]),
+        np.concatenate([ring.dst, other.dst + 60]),
+        np.concatenate([ring.similarity, other.similarity]),
+        0.9,
+    )
+    level = [Level("cluster", 0.9)]
+    ids = np.arange(78) + (1 << 40)
+    notes: list[LevelNotes] = []
+
+    labels = find_communities(graph, level, ids=ids, max_edges=50, notes=notes)["cluster"]
+
+    # Links at 0.907 lie between the first step, 0.905, and the second.
+    (cut,) = notes[0].cuts
+    assert (cut.first, cut.nodes, cut.edges, cut.pieces) == (1 << 40, 60, 10 * 14 + 10, 10)
+    assert cut.threshold == pytest.approx(0.91)
+    assert notes[0].whole == 10  # the pieces lack an edge, but are whole by degree
+    assert notes[0].solver == 1  # the smaller ring fits, and is not cut
+    kept = graph.where((graph.similarity >= 0.95) | (graph.src >= 60))
+    expected = find_communities(kept, level, ids=ids)["cluster"]
+    np.testing.assert_array_equal(labels, expected)
+    assert find_communities(graph, level, max_edges=150, notes=notes)
+    assert notes[1].cuts == ()
+
+
+def test_cutting_keeps_levels_nested_and_every_piece_small() -> None:
+    vectors = groups_and_chains(np.random.default_rng(9), groups=80, chains=60, width=6)
+    graph = exact_graph(vectors, 0.6)
+    levels = (Level("cluster", 0.9), Level("variant", 0.8), Level("subject", 0.6))
+    notes: list[LevelNotes] = []
+    found = find_communities(graph, levels, max_edges=60, notes=notes)
+    assert any(note.cuts for note in notes)
+    finer = np.arange(graph.count)
+    for level, note in zip(levels, notes, strict=True):
+        labels = found[level.name]
+        np.testing.assert_array_equal(labels[finer], labels)
+        for cut in note.cuts:
+            assert cut.edges > 60
+            assert cut.pieces > 1
+            assert cut.threshold > level.threshold
+        finer = labels
+    with pytest.raises(ValueError, match="max_edges must be at least 1, got 0"):
+        find_communities(graph, levels, max_edges=0)
+
+
+def test_what_no_threshold_divides_falls_apart_altogether() -> None:
+    nodes = np.arange(12)
+    path = NeighbourGraph(12, nodes[:-1], nodes[1:], np.ones(11, dtype=np.float32), 0.9)
+    notes: list[LevelNotes] = []
+    labels = find_communities(path, [Level("cluster", 0.9)], max_edges=10, notes=notes)["cluster"]
+    assert labels.tolist() == nodes.tolist()
+    assert (notes[0].cuts[0].pieces, notes[0].cuts[0].threshold) == (12, 2.0)
+
+
+def test_the_order_of_nodes_and_edges_is_no_matter_where_no_chance_is_involved() -> None:
+    rng = np.random.default_rng(11)
+    vectors = groups_and_chains(rng, groups=40, chains=0, width=64)
+    order = rng.permutation(len(vectors))
+    level = [Level("cluster", 0.9)]
+    graph, moved = exact_graph(vectors, 0.8), exact_graph(vectors[order], 0.8)
+    notes: list[LevelNotes] = []
+    labels = find_communities(graph, level, notes=notes)["cluster"]
+    again = find_communities(moved, level)["cluster"]
+    assert notes[0].solver == 0
+    same = labels[:, None] == labels
+    np.testing.assert_array_equal((again[:, None] == again), same[order][:, order])
+
+
 def test_the_same_seed_repeats_and_leaves_the_global_generator_alone() -> None:
     import random
 
-    graph = find_neighbours(groups_and_chains(np.random.default_rng(7), chains=40), 0.8)
+    graph = exact_graph(groups_and_chains(np.random.default_rng(7), chains=40), 0.8)
     options = CommunityOptions("modularity")
     random.seed(1)
     expected = random.random()
