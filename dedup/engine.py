@@ -9,13 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Hashes, Ints, Vectors, name_rows
-from dedup.cells.source import ArraySource
+from dedup.cells.graph import Mapper
+from dedup.cells.source import ArraySource, Source
+from dedup.cells.store import Store
 from dedup.exact import first_of_equal
 from dedup.options import DedupOptions
 from dedup.perceptual import hamming, hash_column
-from dedup.policy import policy_rank
-from dedup.search import Searched, add_perceptual, search
+from dedup.policy import matching, policy_rank
+from dedup.search import CellStore, Kept, Searched, add_perceptual, gathered, grow, mapped, search
 from dedup.solve import Solution, solve
+from dedup.stats import audited, describe
 from dedup.vectors import check_shape
 
 
@@ -55,8 +58,30 @@ class _Evidence:
         return pa.array(reason.astype(object), type=pa.string(), mask=witness < 0)
 
 
+@dataclass
+class Session:
+    """How a search runs that will be added to, and what it keeps.
+
+    Args:
+        mapper: Where tasks run; ``None`` for threads of this process.
+        store: Where rows by cell and pairs lie.
+        kept: What earlier searches left; ``deduplicate`` replaces it.
+        added: Source of the rows that came since, where ``kept`` is there.
+        prefix: Of the names of files, where a graph is begun.
+    """
+
+    mapper: Mapper | None
+    store: Store
+    kept: Kept | None = None
+    added: Source | None = None
+    prefix: str = ""
+
+
 def deduplicate(
-    items: pa.Table, vectors: Vectors, options: DedupOptions | None = None
+    items: pa.Table,
+    vectors: Vectors | Source,
+    options: DedupOptions | None = None,
+    session: Session | None = None,
 ) -> Decisions:
     """Decide which items are kept.
 
@@ -65,10 +90,12 @@ def deduplicate(
     direction (zeros, NaN) has no neighbours: it goes only if its bytes are those of a kept item.
 
     Args:
-        items: ``item_id`` (int64, unique), ``sha256``, optionally ``phash`` (uint64, nullable),
-            and every column that the policy uses.
-        vectors: Row i belongs to item i; shape (n, d), any floating type, normalised or not.
+        items: ``item_id`` (int64, unique), ``sha256``, optionally ``phash`` (uint64, nullable)
+            and ``batch`` (integer), and every column that the policy uses.
+        vectors: Row i belongs to item i; shape (n, d), any floating type, normalised or not;
+            or a source of them, with the items' ids, both ascending.
         options: Thresholds, policy and methods.
+        session: For searches that will be added to; by cells only.
 
     Returns:
         Edges, decisions and figures. Neither the order of the rows nor the number of threads
@@ -76,46 +103,98 @@ def deduplicate(
 
     Raises:
         ValueError: If vectors and items do not match, ids repeat, or the policy fails.
-        ImportError: If FAISS, or leidenalg where it is asked for, is not installed.
+        ImportError: If a library that ``options`` ask for is not installed.
     """
     options = options or DedupOptions()
-    items, vectors = _in_order(items, vectors)
+    items, source = _in_order(items, vectors)
     ids = items.column("item_id").to_numpy().astype(np.int64)
-    rank = policy_rank(items, options.keep)
-    check_shape(vectors)
-    source = ArraySource(vectors)
+    # An array's rows go by their numbers.
+    names = np.arange(len(ids)) if isinstance(source, ArraySource) else ids
+    rank = policy_rank(items, _order(items, options))
+    protect = matching(items, options.protect)
     evidence = _evidence(items)
-    searched = search(source, options.floor, options.graph, options.seed, [evidence.same_bytes])
-    if evidence.known.any():
-        searched = add_perceptual(
-            searched, source, evidence.hashes, evidence.known, options.phash_distance
-        )
-    solution = solve(searched, rank, options.levels, options.communities, ids, options.seed)
+    searched = _search(source, names, evidence, options, session)
+    solution = solve(
+        searched,
+        rank,
+        options.levels,
+        options.communities,
+        ids,
+        options.seed,
+        protect=protect if protect.any() else None,
+    )
     src, dst, similarity = searched.pairs(options.floor)
     reasons = evidence.reasons(solution.witness, options.phash_distance)
+    stats = describe(searched, solution, reasons, options)
+    if options.audit:
+        with mapped(options.graph, session.mapper if session else None) as run:
+            stats |= audited(source, searched, names, options, run)
     return Decisions(
         edges=pa.table({"src": ids[src], "dst": ids[dst], "similarity": similarity}),
         decisions=_decisions(ids, solution, reasons),
-        stats=_stats(searched, solution, reasons, options),
+        stats=stats,
     )
 
 
-def _in_order(items: pa.Table, vectors: Vectors) -> tuple[pa.Table, Vectors]:
+def _order(items: pa.Table, options: DedupOptions) -> str:
+    if options.keep_earlier and "batch" in items.column_names:
+        return f"batch, {options.keep}" if options.keep.strip() else "batch"
+    return options.keep
+
+
+def _search(
+    source: Source,
+    ids: Ints,
+    evidence: _Evidence,
+    options: DedupOptions,
+    session: Session | None,
+) -> Searched:
+    equals = [evidence.same_bytes]
+    if session is None:
+        searched = search(source, options.floor, options.graph, options.seed, equals, ids=ids)
+    else:
+        new = source if session.kept is None else session.added
+        with mapped(options.graph, session.mapper) as run:
+            if new is not None:
+                session.kept = grow(
+                    session.kept,
+                    new,
+                    options.floor,
+                    options.graph,
+                    equals,
+                    run,
+                    CellStore(session.store, session.prefix, codes=True),
+                )
+        if session.kept is None:
+            raise ValueError("a session without what it kept needs a source to begin with")
+        searched = gathered(session.kept, equals, ids)
+    if not evidence.known.any():
+        return searched
+    return add_perceptual(searched, source, evidence.hashes, evidence.known, options.phash_distance)
+
+
+def _in_order(items: pa.Table, vectors: Vectors | Source) -> tuple[pa.Table, Source]:
     """Items and vectors ascending by id, checked against each other."""
     missing = {"item_id", "sha256"} - set(items.column_names)
     if missing:
         raise ValueError(f"items lack the column {' and '.join(sorted(missing))}")
-    if len(vectors) != items.num_rows:
-        raise ValueError(f"{items.num_rows} items but {len(vectors)} vectors: one each is needed")
+    count = len(vectors) if isinstance(vectors, np.ndarray) else int(vectors.sizes.sum())
+    if count != items.num_rows:
+        raise ValueError(f"{items.num_rows} items but {count} vectors: one each is needed")
     ids = items.column("item_id").to_numpy()
-    steps = np.diff(ids)
-    if (steps <= 0).any():
-        order = np.argsort(ids, kind="stable")
-        items, vectors = items.take(pa.array(order)), vectors[order]
-        repeated = ids[order][1:][np.diff(ids[order]) == 0]
-        if len(repeated):
-            raise ValueError(f"item_id must be unique; repeated: {name_rows(repeated)}")
-    return items, vectors
+    order = np.argsort(ids, kind="stable")
+    repeated = ids[order][1:][np.diff(ids[order]) == 0]
+    if len(repeated):
+        raise ValueError(f"item_id must be unique; repeated: {name_rows(repeated)}")
+    ascending = bool((order == np.arange(len(order))).all())
+    if not isinstance(vectors, np.ndarray):
+        if not ascending:
+            raise ValueError("items must ascend by item_id, as the rows of a source do")
+        return items, vectors
+    check_shape(vectors)
+    if ascending:
+        return items, ArraySource(vectors)
+    return items.take(pa.array(order)), ArraySource(vectors[order])
 
 
 def _evidence(items: pa.Table) -> _Evidence:
@@ -139,34 +218,3 @@ def _decisions(ids: Ints, solution: Solution, reasons: pa.Array) -> pa.Table:
             "reason": reasons,
         }
     )
-
-
-def _stats(
-    searched: Searched, solution: Solution, reasons: pa.Array, options: DedupOptions
-) -> dict[str, Any]:
-    graph, threshold = searched.graph, options.threshold
-    _, members = np.unique(solution.component, return_counts=True)
-    counts = {str(pair["values"]): int(pair["counts"]) for pair in reasons.value_counts().tolist()}
-    stats: dict[str, Any] = {
-        "items": len(solution.keep),
-        "distinct": len(searched.nodes),
-        "method": graph.method,
-        "threshold": threshold,
-        "floor": graph.floor,
-        "within": options.communities.within,
-        "pairs": len(graph.above(threshold)),
-        "pairs_above_floor": len(graph),
-        "saturated": graph.saturated(threshold),
-        "saturated_above_floor": graph.saturated(graph.floor),
-        "crowded_hashes": searched.crowded,
-        "vectors_without_direction": int(np.count_nonzero(~searched.valid)),
-        "components": int(np.count_nonzero(members > 1)),
-        "largest_component": int(members.max(initial=0)),
-        "kept": int(np.count_nonzero(solution.keep)),
-    }
-    for name, labels in solution.levels.items():
-        _, members = np.unique(labels, return_counts=True)
-        stats[f"{name}_communities"] = int(np.count_nonzero(members > 1))
-    for reason in ("exact", "perceptual", "semantic"):
-        stats[f"removed_{reason}"] = counts.get(reason, 0)
-    return stats

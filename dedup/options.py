@@ -141,7 +141,12 @@ class DedupOptions:
         graph: How neighbours are searched.
         communities: How components are cut.
         keep: Policy, as SQL order terms over the columns of the items; the first is kept.
-        seed: Of the k-means and of Leiden.
+        protect: SQL condition over the columns of the items; those it holds for are never
+            removed. Empty: none.
+        keep_earlier: Whether items of a lower ``batch`` come before all others, so that what
+            was kept when they were alone is kept for ever.
+        audit: Items that are searched exactly, to measure the recall; 0 for no audit.
+        seed: Of Leiden, and of the k-means of ``faiss-ivf``.
 
     Raises:
         ValueError: For thresholds out of range or in the wrong order.
@@ -154,12 +159,17 @@ class DedupOptions:
     graph: GraphOptions = field(default_factory=GraphOptions)
     communities: CommunityOptions = field(default_factory=CommunityOptions)
     keep: str = KEEP_LARGEST
+    protect: str = ""
+    keep_earlier: bool = True
+    audit: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_threshold("threshold", self.threshold)
         if not 0 <= self.phash_distance <= 32:
             raise ValueError(f"phash_distance must be in 0..32, got {self.phash_distance}")
+        if self.audit < 0:
+            raise ValueError(f"audit must be at least 0, got {self.audit}")
         check_levels(self.threshold, self.variant, self.subject)
 
     @property

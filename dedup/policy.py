@@ -1,13 +1,28 @@
-"""The keep policy: SQL order terms, evaluated into a rank."""
+"""Keep policy and protection: SQL over the columns of the items, evaluated row by row."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Ints
+from dedup.arrays import Bools, Ints
+
+if TYPE_CHECKING:
+    import duckdb
 
 _ROW = "_winnow_row"
+_KINDS = {
+    "keep": ("SQL order terms", "keep policy"),
+    "protect": ("an SQL condition", "protect condition"),
+}
+#: Names of columns, in what DuckDB makes of a statement.
+_NAMES = re.compile(r'"column_names":\[([^\]]*)\]')
+_PARTS = re.compile(r'"([^"]*)"')
 _SETTINGS = (
     "default_null_order = 'nulls_last'",
     "python_enable_replacements = false",
@@ -40,25 +55,80 @@ def policy_rank(items: pa.Table, order: str) -> Ints:
     import duckdb
 
     rows = np.arange(items.num_rows, dtype=np.int64)
-    table = _usable(items).append_column(_ROW, pa.array(rows))
+    table = items.append_column(_ROW, pa.array(rows))
     terms = f"{order}\n, item_id, {_ROW}" if order.strip() else f"item_id, {_ROW}"
     query = f"SELECT {_ROW} FROM items ORDER BY {terms}"  # noqa: S608 - the user's own SQL
-    with duckdb.connect(config={"threads": 1}) as connection:
-        for setting in _SETTINGS:
-            connection.execute(f"SET {setting}")
-        connection.register("items", table)
+    with _connection(table) as connection:
         try:
             volatile = connection.execute(_VOLATILE, [query]).fetchall()
             ordered = connection.execute(query).fetchnumpy()[_ROW]
         except duckdb.Error as error:
-            raise _refused(items, order, str(error).strip().split("\n")[0]) from error
+            reason = str(error).strip().split("\n")[0]
+            raise _refused(items, "keep", order, reason) from error
     if volatile:
-        raise _refused(items, order, f"{volatile[0][0]}() differs from run to run.")
+        raise _refused(items, "keep", order, f"{volatile[0][0]}() differs from run to run.")
     if len(ordered) != len(rows):
-        raise _refused(items, order, "it must order the rows, not choose among them.")
+        raise _refused(items, "keep", order, "it must order the rows, not choose among them.")
     rank = np.empty(len(rows), dtype=np.int64)
     rank[np.asarray(ordered, dtype=np.int64)] = rows
     return rank
+
+
+def matching(items: pa.Table, condition: str) -> Bools:
+    """Which items satisfy a condition.
+
+    Args:
+        items: The columns that the condition may use.
+        condition: What stands behind SQL's WHERE, such as ``"batch = 0"``. Empty: no item does.
+
+    Returns:
+        bool (n,); a condition that is null does not hold.
+
+    Raises:
+        ValueError: If the expression does not work; the message lists the columns.
+    """
+    import duckdb
+
+    if not condition.strip():
+        return np.zeros(items.num_rows, dtype=np.bool_)
+    query = f"SELECT coalesce(({condition}\n)::BOOLEAN, false) AS holds FROM items"  # noqa: S608
+    with _connection(items) as connection:
+        try:
+            volatile = connection.execute(_VOLATILE, [query]).fetchall()
+            holds = connection.execute(query).fetchnumpy()["holds"]
+        except duckdb.Error as error:
+            reason = str(error).strip().split("\n")[0]
+            raise _refused(items, "protect", condition, reason) from error
+    if volatile or len(holds) != items.num_rows:
+        raise _refused(items, "protect", condition, "it must say yes or no of each row.")
+    return np.asarray(holds, dtype=np.bool_)
+
+
+def columns_of(terms: str, known: Sequence[str]) -> list[str]:
+    """The columns that SQL terms mention, of those known; all where that cannot be told."""
+    import duckdb
+
+    query = f"SELECT 1 FROM items ORDER BY {terms}\n"  # noqa: S608 - the user's own SQL
+    with duckdb.connect(config={"threads": 1}) as connection:
+        (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
+    named = {
+        name.lower() for names in _NAMES.findall(str(parsed)) for name in _PARTS.findall(names)
+    }
+    if not named:
+        return list(known)
+    return [name for name in known if name.lower() in named]
+
+
+@contextmanager
+def _connection(items: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own that sees the items and nothing else."""
+    import duckdb
+
+    with duckdb.connect(config={"threads": 1}) as connection:
+        for setting in _SETTINGS:
+            connection.execute(f"SET {setting}")
+        connection.register("items", _usable(items))
+        yield connection
 
 
 def _usable(items: pa.Table) -> pa.Table:
@@ -76,9 +146,9 @@ def _usable(items: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _refused(items: pa.Table, order: str, reason: str) -> ValueError:
+def _refused(items: pa.Table, what: str, terms: str, reason: str) -> ValueError:
     known = ", ".join(sorted(items.column_names))
+    kind, name = _KINDS[what]
     return ValueError(
-        f"keep policy {order!r} does not work: {reason} "
-        f"It takes SQL order terms over these columns: {known}"
+        f"{name} {terms!r} does not work: {reason} It takes {kind} over these columns: {known}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +11,10 @@ import pyarrow as pa
 from dedup.arrays import Bools, Floats, Ints, Vectors, name_rows
 from dedup.cells.source import ArraySource
 from dedup.options import CommunityOptions, GraphOptions, Level, check_threshold
-from dedup.search import Searched, search
+from dedup.recall import Recall
+from dedup.search import Searched, mapped, search
 from dedup.solve import Solution, solve
+from dedup.stats import measure
 from dedup.vectors import check_shape
 
 _LEVEL = "cluster"
@@ -68,6 +70,7 @@ class Duplicates:
         threshold: Similarity, in [-1, 1], from which rows are duplicates.
         options: How communities are cut and where keepers compete.
         seed: Of the solver.
+        graph_options: How neighbours were searched.
     """
 
     searched: Searched
@@ -75,6 +78,7 @@ class Duplicates:
     threshold: float
     options: CommunityOptions
     seed: int
+    graph_options: GraphOptions = field(default_factory=GraphOptions)
 
     def __len__(self) -> int:
         return len(self.rank)
@@ -169,7 +173,7 @@ class Duplicates:
                 f"threshold {threshold:g} lies below the floor {self.floor:g} of this search: "
                 f"search again with find_duplicates(..., floor={threshold:g})"
             )
-        return Duplicates(self.searched, self.rank, threshold, self.options, self.seed)
+        return replace(self, threshold=threshold)
 
     def explain(self, row: int) -> Explanation:
         """Say why a row is kept or removed.
@@ -198,6 +202,21 @@ class Duplicates:
             neighbours=sorted(found.items(), key=lambda pair: (-pair[1], pair[0])),
             threshold=self.threshold,
         )
+
+    def audit(self, vectors: Vectors, sample: int = 1000) -> Recall:
+        """Measure the recall: search a sample exactly, and see what of it the graph has.
+
+        Args:
+            vectors: What ``find_duplicates`` was given.
+            sample: Rows searched, at least 1.
+
+        Returns:
+            Share of the true pairs at or above the threshold, with its interval.
+        """
+        ids = np.arange(len(self), dtype=np.int64)
+        with mapped(self.graph_options, None) as run:
+            source = ArraySource(vectors)
+            return measure(source, self.searched, ids, self.threshold, sample, run)
 
 
 def find_duplicates(
@@ -243,14 +262,16 @@ def find_duplicates(
     if floor > threshold:
         raise ValueError(f"floor {floor:g} lies above threshold {threshold:g}: lower it")
     check_shape(vectors)
-    searched = search(ArraySource(vectors), floor, graph or GraphOptions(), seed)
+    graph = graph or GraphOptions()
+    searched = search(ArraySource(vectors), floor, graph, seed)
     if not searched.valid.all():
         raise ValueError(
             f"vectors without a direction (all zeros, NaN or infinite) in rows "
             f"{name_rows(np.flatnonzero(~searched.valid))}: remove them before the search"
         )
     rank = _rank(len(vectors), priority)
-    return Duplicates(searched, rank, threshold, communities or CommunityOptions(), seed)
+    communities = communities or CommunityOptions()
+    return Duplicates(searched, rank, threshold, communities, seed, graph)
 
 
 def _rank(count: int, priority: Vectors | Ints | None) -> Ints:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from dedup.arrays import Bools, Floats, Hashes, Ints
 from dedup.cells.graph import CellGraph, Mapper, fits_memory, plan_cells, survey_source
 from dedup.cells.source import Source
 from dedup.cells.store import FolderStore, MemoryStore, Store
-from dedup.cells.tasks import PAIRS, first_equal
+from dedup.cells.tasks import PAIRS, CellPlan, first_equal
 from dedup.exact import Nodes, collapse
 from dedup.graph import NeighbourGraph, sorted_pairs
 from dedup.neighbours import find_neighbours
@@ -25,7 +24,7 @@ from dedup.options import GraphOptions
 from dedup.perceptual import close_hashes
 from dedup.units import as_units, cosine, hash_rows
 
-log = logging.getLogger(__name__)
+_NO_COPIES = np.zeros((0, 2), dtype=np.int64)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,6 +66,23 @@ class Searched:
         return sorted_pairs(len(self.nodes.of_row), src, dst, alike)
 
 
+@dataclass
+class Kept:
+    """What a search leaves for the next one, which will add rows.
+
+    Args:
+        graph: Cells, rows and pairs.
+        valid: Which rows have a direction, bool (n,).
+        wanted: Which rows were searched: one of each node that has a direction, bool (n,).
+        copies: Ids of rows whose vector is that of an earlier row, and that row, int64 (c, 2).
+    """
+
+    graph: CellGraph
+    valid: Bools
+    wanted: Bools
+    copies: Ints
+
+
 def search(
     source: Source,
     floor: float,
@@ -74,6 +90,7 @@ def search(
     seed: int,
     equals: Sequence[Ints] = (),
     mapper: Mapper | None = None,
+    ids: Ints | None = None,
 ) -> Searched:
     """Collapse equal rows, and find the neighbours of what is left.
 
@@ -84,6 +101,7 @@ def search(
         seed: Of the k-means of ``faiss-ivf``; cells need none.
         equals: Senses in which rows are equal, as ``first_of_equal`` gives them.
         mapper: Where tasks run; ``None`` for threads of this process.
+        ids: That the source gives its rows, int64 (n,); ``None`` for row numbers.
 
     Returns:
         Nodes and graph. Neither the order of the rows nor the number of workers changes
@@ -94,36 +112,104 @@ def search(
     """
     if options.method in {"faiss-flat", "faiss-ivf"}:
         return _search_faiss(source, floor, options, seed, equals)
-    if options.method == "auto":
-        log.info("neighbour graph of %d vectors: auto picked cells", int(source.sizes.sum()))
-    with mapped(options, mapper) as run:
-        surveyed = survey_source(source, run)
-        nodes = collapse([np.arange(len(surveyed.valid)), *equals])
-        wanted = np.zeros(len(surveyed.valid), dtype=np.bool_)
-        wanted[nodes.spokesman(surveyed.valid)] = True
-        wanted &= surveyed.valid
-        plan = plan_cells(surveyed.sample, int(wanted.sum()), source, floor, options)
-        with _room(fits_memory(int(wanted.sum()), source, options)) as store:
-            cells = CellGraph(store, plan, floor, options.max_k)
-            added = cells.add(source, wanted, run)
-            cells.drop_rows()
-            return _gathered(cells, added.copies, surveyed.valid, equals)
+    count = int(source.sizes.sum())
+    with mapped(options, mapper) as run, _room(fits_memory(count, source, options)) as store:
+        kept = grow(None, source, floor, options, equals, run, CellStore(store))
+        kept.graph.drop_rows()
+        return gathered(kept, equals, ids)
 
 
-def _gathered(cells: CellGraph, copies: Ints, valid: Bools, equals: Sequence[Ints]) -> Searched:
-    """Nodes and edges of a graph by cells, in memory."""
-    count = len(valid)
-    first = np.arange(count)
-    first[copies[:, 0]] = copies[:, 1]
+@dataclass(frozen=True)
+class CellStore:
+    """Where a graph begins.
+
+    Args:
+        store: Of rows by cell and pairs.
+        prefix: Of the names of files.
+        codes: Whether codes are kept with the rows, so that more can be added cheaply.
+    """
+
+    store: Store
+    prefix: str = ""
+    codes: bool = False
+
+
+def grow(
+    kept: Kept | None,
+    source: Source,
+    floor: float,
+    options: GraphOptions,
+    equals: Sequence[Ints],
+    mapper: Mapper,
+    place: CellStore,
+) -> Kept:
+    """Search the rows of a source among themselves and all that came before.
+
+    Args:
+        kept: What came before; it is changed. ``None`` to begin.
+        source: Of the rows that are added, with ids above all earlier ones.
+        floor: Lowest similarity wanted; that of ``kept`` where there is one.
+        options: How to search.
+        equals: Over all rows, earlier ones first; see ``search``.
+        mapper: Where tasks run.
+        place: Where rows and pairs go, where ``kept`` does not say.
+
+    Returns:
+        What is known of all rows.
+    """
+    surveyed = survey_source(source, mapper, sample=kept is None)
+    before = 0 if kept is None else len(kept.valid)
+    valid = surveyed.valid if kept is None else np.concatenate([kept.valid, surveyed.valid])
+    nodes = collapse([np.arange(len(valid)), *equals])
+    wanted = np.zeros(len(valid), dtype=np.bool_)
+    spoken_for = np.zeros(len(nodes), dtype=np.bool_)
+    if kept is not None:
+        wanted[:before] = kept.wanted
+        spoken_for[nodes.of_row[np.flatnonzero(kept.wanted)]] = True
+    speakers = nodes.spokesman(valid)[~spoken_for]
+    wanted[speakers[(speakers >= before) & valid[speakers]]] = True
+    if kept is None:
+        plan = plan_cells(
+            surveyed.sample, int(wanted.sum()), source, floor, options, codes=place.codes
+        )
+        graph, copies = _begun(place, plan, floor, options), _NO_COPIES
+    else:
+        graph, copies = kept.graph, kept.copies
+    added = graph.add(source, wanted[before:], mapper)
+    return Kept(graph, valid, wanted, np.concatenate([copies, added.copies]))
+
+
+def _begun(place: CellStore, plan: CellPlan, floor: float, options: GraphOptions) -> CellGraph:
+    return CellGraph(place.store, plan, floor, options.max_k, prefix=place.prefix)
+
+
+def gathered(kept: Kept, equals: Sequence[Ints], ids: Ints | None = None) -> Searched:
+    """Nodes and edges of a graph by cells, in memory.
+
+    Args:
+        kept: What was searched.
+        equals: See ``search``.
+        ids: Of all rows, int64 (n,), ascending; ``None`` where they are row numbers.
+    """
+
+    def rows(values: Ints) -> Ints:
+        return values if ids is None else np.searchsorted(ids, values)
+
+    first = np.arange(len(kept.valid))
+    first[rows(kept.copies[:, 0])] = rows(kept.copies[:, 1])
     nodes = collapse([first, *equals])
-    pairs = pa.Table.from_batches(list(cells.pairs()), schema=PAIRS)
-    src, dst = (nodes.of_row[pairs.column(name).to_numpy()] for name in ("src", "dst"))
-    similarity = pairs.column("similarity").to_numpy()
-    low, high = np.minimum(src, dst), np.maximum(src, dst)
-    low, high, similarity = sorted_pairs(len(nodes), low, high, similarity)
-    _, reach = cells.saturated()
-    graph = NeighbourGraph(len(nodes), low, high, similarity, cells.floor, "cells", reach)
-    return Searched(nodes, graph, valid, cells=len(cells.plan.index))
+    pairs = pa.Table.from_batches(list(kept.graph.pairs()), schema=PAIRS)
+    src, dst = (nodes.of_row[rows(pairs.column(name).to_numpy())] for name in ("src", "dst"))
+    low, high, similarity = sorted_pairs(
+        len(nodes),
+        np.minimum(src, dst),
+        np.maximum(src, dst),
+        pairs.column("similarity").to_numpy(),
+    )
+    _, reach = kept.graph.saturated()
+    floor = kept.graph.floor
+    graph = NeighbourGraph(len(nodes), low, high, similarity, floor, "cells", reach)
+    return Searched(nodes, graph, kept.valid, cells=len(kept.graph.plan.index))
 
 
 def _search_faiss(

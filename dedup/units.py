@@ -61,7 +61,8 @@ def cosine(units: Floats, left: Ints, right: Ints) -> Floats:
 
 def hash_rows(block: Vectors) -> Hashes:
     """A 64-bit hash of each row's bytes, uint64 (n,): equal rows have equal hashes."""
-    raw = np.ascontiguousarray(block).view(np.uint8).reshape(len(block), -1)
+    width = block.dtype.itemsize * block.shape[1]
+    raw = np.ascontiguousarray(block).view(np.uint8).reshape(len(block), width)
     spare = -raw.shape[1] % 8
     if spare:
         raw = np.pad(raw, ((0, 0), (0, spare)))

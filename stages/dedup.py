@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from dedup import CommunityOptions, DedupOptions, GraphOptions, deduplicate
-from dedup.leiden import check_solver
-from dedup.neighbours import import_faiss
-from dedup.options import check_levels
-from dedup.policy import policy_rank
-from dedup.vectors import from_arrow
+from dedup.options import CommunityOptions, DedupOptions, GraphOptions, check_levels
 from stages.contract import (
     ConfigurationError,
     CorpusOutput,
@@ -49,15 +44,25 @@ class LevelSettings(StageSettings):
 class GraphSettings(StageSettings):
     """How neighbours are searched."""
 
-    method: Literal["auto", "faiss-flat", "faiss-ivf"] = "auto"
-    """``faiss-flat`` is exact; ``faiss-ivf`` looks into ``nprobe`` lists; ``auto`` is exact up
-    to 50,000 items."""
-    k: int = Field(default=32, ge=1, le=65536)
-    """Neighbours asked for at first; doubled for items that have more."""
+    method: Literal["auto", "cells", "faiss-flat", "faiss-ivf"] = "auto"
+    """``cells`` compares all pairs inside overlapping cells, keeps its work for later batches,
+    and up to 24,576 items is exact; ``auto`` is ``cells``. ``faiss-flat`` (exact) and
+    ``faiss-ivf`` (``nprobe`` lists) are the reference and hold all vectors in memory."""
     max_k: int = Field(default=1024, ge=1, le=65536)
-    """Neighbours asked for at most; at least ``k``. Items with more are counted as saturated."""
+    """Neighbours listed per item (by ``cells``: and cell) at most; items with more are counted
+    as saturated."""
+    copies: int = Field(default=4, ge=1, le=64)
+    """Cells that an item goes to at most."""
+    slack: float | None = Field(default=None, ge=0, le=2)
+    """How much further than its nearest a cell's centroid may be to be visited too, in cosine.
+    Null: found out from the data."""
+    k: int = Field(default=32, ge=1, le=65536)
+    """Neighbours that FAISS is asked for at first, at most ``max_k``; doubled for items that
+    have more."""
     nprobe: int = Field(default=16, ge=1)
     """Lists that ``faiss-ivf`` searches per item."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where vectors are compared. ``auto``: on a GPU where there is one."""
 
     @model_validator(mode="after")
     def _ordered(self) -> GraphSettings:
@@ -81,7 +86,7 @@ class CommunitySettings(StageSettings):
 class DedupSettings(StageSettings):
     """Settings of the ``dedup`` stage. Similarity is cosine, in [-1, 1]."""
 
-    execution_only: ClassVar[frozenset[str]] = frozenset({"threads"})
+    execution_only: ClassVar[frozenset[str]] = frozenset({"threads", "memory_gb"})
 
     threshold: float = Field(default=0.85, ge=-1, le=1)
     """Similarity from which two images are near-copies."""
@@ -96,19 +101,37 @@ class DedupSettings(StageSettings):
     keep: str = KEEP_BEST
     """Policy: SQL order terms over the columns of ``items`` and ``profile``; the first image of
     a neighbourhood is kept. Nulls come last, ties go to the lower ``item_id``."""
+    protect: str = ""
+    """SQL condition over the same columns and ``batch``: images it holds for are never removed,
+    such as ``batch = 0`` for those of the first run, or ``uri like '%/release-1/%'``."""
+    keep_earlier: bool = True
+    """Whether what was kept of earlier batches stays kept. If not, a better image of a later
+    batch takes its place."""
+    audit: int = Field(default=500, ge=0)
+    """Images that are searched exactly against all others, to measure the recall; 0: none."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the search and of Leiden."""
+    """Seed of Leiden, and of ``faiss-ivf``."""
+    memory_gb: float = Field(default=4.0, ge=0.25)
+    """Memory that the search aims to stay within, in GiB."""
     threads: int = Field(default=1, ge=1, le=256)
-    """Threads of the search; also the stage's CPU cores."""
+    """Threads of a search that runs in one process; also the stage's CPU cores."""
 
     @model_validator(mode="after")
     def _levels_descend(self) -> DedupSettings:
         check_levels(self.threshold, self.levels.variant, self.levels.subject)
         return self
 
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """The settings that shape the output: not where it is computed."""
+        fields = super().fingerprint_fields()
+        del fields["graph"]["device"]
+        return fields
+
     def options(self) -> DedupOptions:
         """The same, as the domain wants it."""
-        graph = GraphOptions(threads=self.threads, **self.graph.model_dump())
+        graph = GraphOptions(
+            threads=self.threads, memory_gb=self.memory_gb, **self.graph.model_dump()
+        )
         return DedupOptions(
             threshold=self.threshold,
             phash_distance=self.phash_distance,
@@ -117,6 +140,9 @@ class DedupSettings(StageSettings):
             graph=graph,
             communities=CommunityOptions(**self.communities.model_dump()),
             keep=self.keep,
+            protect=self.protect,
+            keep_earlier=self.keep_earlier,
+            audit=self.audit,
             seed=self.seed,
         )
 
@@ -125,7 +151,7 @@ class DedupStage(CorpusStage):
     """Finds exact, perceptual and semantic copies among what passed, and keeps the best."""
 
     name = "dedup"
-    version = 1
+    version = 2
     reads: ClassVar[tuple[Reads, ...]] = (
         Reads("items", _ITEM_COLUMNS),
         Reads("profile", _PROFILE_COLUMNS),
@@ -136,18 +162,33 @@ class DedupStage(CorpusStage):
 
     @property
     def resources(self) -> Resources:
-        """The threads of the search. Vectors and graph are held in memory."""
-        return Resources(cpus=self.settings.threads, memory_gb=4.0)
+        """The threads of the search, and its memory."""
+        return Resources(cpus=self.settings.threads, memory_gb=self.settings.memory_gb)
 
     def check(self) -> None:
         """Fail early on a policy that does not work or a library that is missing."""
-        fields = [*ITEMS, *(field for field in PROFILE if field.name != "item_id")]
+        # Here and below, not at the top: compiled kernels take a second to load, and every
+        # command reads the settings.
+        from dedup.leiden import check_solver
+        from dedup.neighbours import import_faiss
+        from dedup.policy import matching, policy_rank
+
+        profile = [field for field in PROFILE if field.name != "item_id"]
+        empty = pa.schema([*ITEMS, *profile, pa.field("batch", pa.int64())]).empty_table()
         try:
-            policy_rank(pa.schema(fields).empty_table(), self.settings.keep)
+            policy_rank(empty, self.settings.keep)
+            matching(empty, self.settings.protect)
             check_solver(self.settings.communities.quality)
+            # The pairs of perceptual hashes are FAISS's in any case.
             import_faiss()
         except (ValueError, ImportError) as error:
             raise ConfigurationError(f"dedup: {error}") from error
+
+    def discard(self, corpus: Corpus) -> None:
+        """Forget the kept graph."""
+        from stages.graph import CorpusGraph
+
+        CorpusGraph(corpus, "").discard()
 
     def run(self, corpus: Corpus, executor: Executor, recipe: str) -> CorpusOutput:  # noqa: ARG002
         """Deduplicate all items that passed the filter.
@@ -155,17 +196,14 @@ class DedupStage(CorpusStage):
         Raises:
             StageError: If vectors or policy do not fit the items.
         """
-        table = corpus.join(self.reads, None)
+        from stages.deduplication import deduplicate_corpus
+
         try:
-            decided = deduplicate(
-                table.drop_columns(["vector"]),
-                from_arrow(table.column("vector")),
-                self.settings.options(),
-            )
+            decided = deduplicate_corpus(corpus, self.settings.options(), executor)
         except ValueError as error:
             raise StageError(f"stage dedup: {error}") from error
-        tables = {
+        output = {
             "edges": decided.edges.cast(EDGES),
             "dedup": decided.decisions.select(DEDUP.names).cast(DEDUP),
         }
-        return CorpusOutput(tables, decided.stats)
+        return CorpusOutput(output, decided.stats)

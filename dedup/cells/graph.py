@@ -69,12 +69,12 @@ class Survey:
     sample: Floats
 
 
-def survey_source(source: Source, mapper: Mapper) -> Survey:
+def survey_source(source: Source, mapper: Mapper, *, sample: bool = True) -> Survey:
     """Read every block once: which rows have a direction, and a sample for the k-means."""
     count = int(source.sizes.sum())
     cells = cell_count(count)
     # One row is enough for one cell, and rows without a direction are never sampled.
-    share = min(1.0, SAMPLED * cells / max(count, 1)) if cells > 1 else 0.0
+    share = min(1.0, SAMPLED * cells / max(count, 1)) if sample and cells > 1 else 0.0
     task = partial(survey, source, share=share)
     parts: list[Surveyed] = list(mapper(task, range(len(source.sizes))))
     valid = np.concatenate([part.valid for part in parts] or [np.zeros(0, dtype=np.bool_)])
@@ -160,6 +160,8 @@ class CellGraph:
         edges: Files of pairs, by group.
         full: Ids of rows whose list is full, by group, with where it ends.
         runs: How often rows were added.
+        prefix: Of the names of all files.
+        superseded: Files that nothing refers to any more; see ``sweep``.
     """
 
     store: Store
@@ -170,6 +172,8 @@ class CellGraph:
     edges: dict[int, list[str]] = field(default_factory=dict)
     full: dict[int, tuple[Ints, Floats]] = field(default_factory=dict)
     runs: int = 0
+    prefix: str = ""
+    superseded: list[str] = field(default_factory=list)
 
     def add(self, source: Source, wanted: Bools, mapper: Mapper) -> Added:
         """Search the wanted rows of a source among themselves and all that came before.
@@ -182,14 +186,14 @@ class CellGraph:
         Returns:
             What was added; the pairs are behind ``pairs``.
         """
-        prefix = f"run-{self.runs:05d}/"
+        prefix = f"{self.prefix}run-{self.runs:05d}/"
         scatter = Scatter(source, self.plan, self.store, prefix)
         tasks = list(enumerate(per_block(source, wanted)))
         scattered = list(mapper(scatter, tasks))
         new = tuple(part.name for part in scattered if part.written)
         for part in scattered:
             if not part.written:
-                self.store.remove(part.name)
+                self.superseded.append(part.name)
         compared = self._compare(prefix, tuple(self.blocks), new, mapper)
         again = self._overfull(compared)
         for group, result in compared.items():
@@ -244,9 +248,8 @@ class CellGraph:
 
     def _note(self, group: int, result: Compared, *, replaced: bool) -> None:
         if replaced:
-            for name in self.edges.pop(group, ()):
-                if name != result.name:
-                    self.store.remove(name)
+            old = self.edges.pop(group, [])
+            self.superseded += [name for name in old if name != result.name]
         self.edges.setdefault(group, []).append(result.name)
         self.full[group] = (result.full, result.reach)
 
@@ -266,6 +269,12 @@ class CellGraph:
 
     def drop_rows(self) -> None:
         """Forget the rows by cell, once nothing will be added."""
-        for name in self.blocks:
-            self.store.remove(name)
+        self.superseded += self.blocks
         self.blocks = []
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the files that were superseded, once nobody will come back to them."""
+        for name in self.superseded:
+            self.store.remove(name)
+        self.superseded = []

@@ -190,18 +190,38 @@ def _in_block(
     codes: Codes, rows: Ints, after: Ints, columns: slice, floor: float
 ) -> tuple[Ints, Ints]:
     """Places in ``rows``, and columns behind ``after`` whose products may reach the floor."""
-    mine = codes.take(rows)
-    found = products(mine.values, codes.values[columns])
-    worst = codes.error.max(initial=np.float32(0))
-    margin = mine.error + worst + mine.error * worst + np.float32(1e-6)
+    block = codes.take(columns)
+    place, right = reaching(codes.take(rows), block, floor, after - columns.start)
+    return place, columns.start + right
+
+
+def reaching(
+    left: Codes, right: Codes, floor: float, after: Ints | None = None
+) -> tuple[Ints, Ints]:
+    """Pairs of rows whose cosine may reach a floor, by products of codes and their margin.
+
+    Args:
+        left: n codes.
+        right: m codes.
+        floor: Lowest similarity wanted.
+        after: For each left row, the right row behind which pairs are wanted, int64 (n,).
+
+    Returns:
+        Left and right rows, int64 (p,) each: all pairs at or above the floor, and a few below.
+    """
+    found = products(left.values, right.values)
+    worst = right.error.max(initial=np.float32(0))
+    margin = left.error + worst + left.error * worst + np.float32(1e-6)
     with np.errstate(divide="ignore", invalid="ignore"):
-        low = ((np.float32(floor) - margin) / mine.scale).astype(np.float32)
+        low = ((np.float32(floor) - margin) / left.scale).astype(np.float32)
+    if after is None:
+        after = np.full(len(left), -1)
     room = 4 * len(found) + 1024
     while True:
-        place, right = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-        count = _scan(found, codes.scale[columns], low, after - columns.start, place, right)
+        place, other = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+        count = _scan(found, right.scale, low, after, place, other)
         if count <= room:
-            return place[:count], columns.start + right[:count]
+            return place[:count], other[:count]
         room = count
 
 
