@@ -21,6 +21,8 @@ twenty-five times as long for one start; the tests compare with it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -55,6 +57,9 @@ def solve_cpm(parts: Parts, resolution: float, seeds: NDArray[np.uint64], passes
     Returns:
         For each node the lowest node of its community, numbered within its graph, int64.
     """
+    # Arrays in shared memory may be read-only: for numba another type, compiled once more.
+    frozen = {name: each for name, each in vars(parts).items() if not each.flags.writeable}
+    parts = replace(parts, **{name: each.copy() for name, each in frozen.items()})
     return _solve_parts(
         parts.node_start,
         parts.edge_start,

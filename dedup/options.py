@@ -44,7 +44,7 @@ class GraphOptions:
 
     method: Method = "auto"
     max_k: int = 1024
-    copies: int = 4
+    copies: int = 16
     slack: float | None = None
     memory_gb: float = 4.0
     k: int = 32
@@ -81,8 +81,9 @@ class CommunityOptions:
     """How components are cut into communities.
 
     Args:
-        quality: The function that Leiden maximises. ``cpm`` and ``modularity`` run in
-            igraph; ``rb``, ``rber``, ``surprise`` and ``significance`` need leidenalg.
+        quality: The function that Leiden maximises. ``cpm`` runs in compiled code of our own,
+            ``modularity`` in igraph; ``rb``, ``rber``, ``surprise`` and ``significance`` need
+            leidenalg.
         resolution: For ``cpm`` a share of the level's threshold: the mean similarity over
             all pairs of a community, absent pairs counting 0, has to exceed
             ``resolution * threshold`` for its parts to hold together. For ``modularity``,
@@ -90,6 +91,7 @@ class CommunityOptions:
             quality; ``surprise`` and ``significance`` have none.
         within: Where keepers compete; see ``dedup.keepers``.
         iterations: Leiden passes at most.
+        max_edges: A component with more edges is cut by raising the threshold inside it.
 
     Raises:
         ValueError: For an unknown name or a value out of range.
@@ -99,11 +101,13 @@ class CommunityOptions:
     resolution: float | None = None
     within: Within = "component"
     iterations: int = 10
+    max_edges: int = 20_000_000
 
     def __post_init__(self) -> None:
         _one_of("quality", self.quality, QUALITIES)
         _one_of("within", self.within, WITHIN)
         _at_least("iterations", self.iterations, 1)
+        _at_least("max_edges", self.max_edges, 1)
         if self.resolution is not None and not self.resolution >= 0:
             raise ValueError(f"resolution must be at least 0, got {self.resolution}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +52,8 @@ def restore(edges: pa.Table, ids: Ints, floor: float | None = None) -> Restored:
         edges: src, dst (int64, ids, src < dst), similarity (float32, in [-1, 1]); each pair
             once, in any order.
         ids: Of all items compared, int64 (n,), ascending.
-        floor: No pair below this similarity was stored; ``None`` for the lowest stored.
+        floor: No pair below this similarity was stored; ``None`` for the lowest stored,
+            rounded down to six digits.
 
     Returns:
         Nodes and graph by row: row i has ``ids[i]``.
@@ -69,7 +71,8 @@ def restore(edges: pa.Table, ids: Ints, floor: float | None = None) -> Restored:
     head = np.arange(len(ids), dtype=np.int64)
     head[dst[star]] = src[star]
     first, of_row = np.unique(head, return_inverse=True)
-    lowest = float(similarity.min(initial=1.0))
+    # Rounded down: a pair found at a floor of 0.8 may be stored as 0.80000001.
+    lowest = math.floor(float(similarity.min(initial=1.0)) * 1e6) / 1e6
     graph = NeighbourGraph(
         count=len(first),
         src=of_row[src[~star]].astype(np.int64),

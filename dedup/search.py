@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Floats, Hashes, Ints
-from dedup.cells.graph import CellGraph, Mapper, fits_memory, plan_cells, survey_source
+from dedup.cells.cuda import resolve_device
+from dedup.cells.graph import CellGraph, Mapper, plan_cells, survey_source
 from dedup.cells.source import Source
 from dedup.cells.store import FolderStore, MemoryStore, Store
 from dedup.cells.tasks import PAIRS, CellPlan, first_equal
@@ -24,6 +25,8 @@ from dedup.options import GraphOptions
 from dedup.perceptual import close_hashes
 from dedup.units import as_units, cosine, hash_rows
 
+#: Share of the memory that rows by cell may take; the rest is for pairs and for the work.
+_SHARE_FOR_ROWS = 0.5
 _NO_COPIES = np.zeros((0, 2), dtype=np.int64)
 
 T = TypeVar("T")
@@ -112,9 +115,9 @@ def search(
     """
     if options.method in {"faiss-flat", "faiss-ivf"}:
         return _search_faiss(source, floor, options, seed, equals)
-    count = int(source.sizes.sum())
-    with mapped(options, mapper) as run, _room(fits_memory(count, source, options)) as store:
-        kept = grow(None, source, floor, options, equals, run, CellStore(store))
+    with mapped(options, mapper) as run, ExitStack() as stack:
+        place = CellStore(_Room(stack, options.memory_gb))
+        kept = grow(None, source, floor, options, equals, run, place)
         kept.graph.drop_rows()
         return gathered(kept, equals, ids)
 
@@ -124,14 +127,21 @@ class CellStore:
     """Where a graph begins.
 
     Args:
-        store: Of rows by cell and pairs.
+        store: Of rows by cell and pairs, or what opens one for a number of bytes of rows.
         prefix: Of the names of files.
         codes: Whether codes are kept with the rows, so that more can be added cheaply.
     """
 
-    store: Store
+    store: Store | Callable[[float], Store]
     prefix: str = ""
     codes: bool = False
+
+    def begin(self, plan: CellPlan, rows: int, floor: float, options: GraphOptions) -> CellGraph:
+        """An empty graph."""
+        store = self.store
+        if callable(store):
+            store = store(rows * plan.copies * plan.layout.row_bytes)
+        return CellGraph(store, plan, floor, options.max_k, prefix=self.prefix)
 
 
 def grow(
@@ -157,7 +167,8 @@ def grow(
     Returns:
         What is known of all rows.
     """
-    surveyed = survey_source(source, mapper, sample=kept is None)
+    device = resolve_device(options.device)
+    surveyed = survey_source(source, mapper, sample=kept is None, device=device)
     before = 0 if kept is None else len(kept.valid)
     valid = surveyed.valid if kept is None else np.concatenate([kept.valid, surveyed.valid])
     nodes = collapse([np.arange(len(valid)), *equals])
@@ -169,18 +180,14 @@ def grow(
     speakers = nodes.spokesman(valid)[~spoken_for]
     wanted[speakers[(speakers >= before) & valid[speakers]]] = True
     if kept is None:
-        plan = plan_cells(
-            surveyed.sample, int(wanted.sum()), source, floor, options, codes=place.codes
-        )
-        graph, copies = _begun(place, plan, floor, options), _NO_COPIES
+        count = int(wanted.sum())
+        plan = plan_cells(surveyed.sample, count, source, floor, options, codes=place.codes)
+        graph, copies = place.begin(plan, count, floor, options), _NO_COPIES
     else:
         graph, copies = kept.graph, kept.copies
+        graph.plan = replace(graph.plan, device=device)
     added = graph.add(source, wanted[before:], mapper)
     return Kept(graph, valid, wanted, np.concatenate([copies, added.copies]))
-
-
-def _begun(place: CellStore, plan: CellPlan, floor: float, options: GraphOptions) -> CellGraph:
-    return CellGraph(place.store, plan, floor, options.max_k, prefix=place.prefix)
 
 
 def gathered(kept: Kept, equals: Sequence[Ints], ids: Ints | None = None) -> Searched:
@@ -268,14 +275,18 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextmanager
-def _room(in_memory: bool) -> Iterator[Store]:
-    """A place for rows by cell: memory where they fit, else a folder that goes afterwards."""
-    if in_memory:
-        yield MemoryStore()
-        return
-    with tempfile.TemporaryDirectory(prefix="winnow-cells-") as folder:
-        yield FolderStore(folder)
+@dataclass(frozen=True)
+class _Room:
+    """A place for one search: memory where its rows fit, else a folder that goes afterwards."""
+
+    stack: ExitStack
+    memory_gb: float
+
+    def __call__(self, expected: float) -> Store:
+        if expected <= _SHARE_FOR_ROWS * self.memory_gb * 2**30:
+            return MemoryStore()
+        folder = tempfile.TemporaryDirectory(prefix="winnow-cells-")
+        return FolderStore(self.stack.enter_context(folder))
 
 
 def add_perceptual(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dedup.arrays import Bools, Floats, Ints
-from dedup.communities import MOST_EDGES, LevelNotes, find_communities
+from dedup.communities import LevelNotes, find_communities
 from dedup.components import components
 from dedup.graph import NeighbourGraph
 from dedup.keepers import Keepers, choose_keepers
@@ -49,7 +49,6 @@ def solve(
     *,
     protect: Bools | None = None,
     mapper: Mapper | None = None,
-    max_edges: int = MOST_EDGES,
 ) -> Solution:
     """Decide everything that follows from the graph.
 
@@ -65,7 +64,6 @@ def solve(
         seed: Of the solver.
         protect: Rows that are never removed, bool (n,); ``None``: none are.
         mapper: Where components are solved; see ``find_communities``.
-        max_edges: Edges from which a component is cut before it is solved, at least 1.
 
     Returns:
         Groups and decisions.
@@ -85,7 +83,7 @@ def solve(
         ids[nodes.first],
         seed,
         mapper=mapper,
-        max_edges=max_edges,
+        max_edges=options.max_edges,
         notes=notes,
     )
     near = searched.graph.above(levels[0].threshold)

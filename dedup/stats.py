@@ -41,6 +41,7 @@ def describe(
         "largest_component": int(members.max(initial=0)),
         "kept": int(np.count_nonzero(solution.keep)),
     }
+    stats["components_cut"] = sum(len(notes.cuts) for notes in solution.notes)
     for name, labels in solution.levels.items():
         _, members = np.unique(labels, return_counts=True)
         stats[f"{name}_communities"] = int(np.count_nonzero(members > 1))

@@ -51,7 +51,7 @@ class GraphSettings(StageSettings):
     max_k: int = Field(default=1024, ge=1, le=65536)
     """Neighbours listed per item (by ``cells``: and cell) at most; items with more are counted
     as saturated."""
-    copies: int = Field(default=4, ge=1, le=64)
+    copies: int = Field(default=16, ge=1, le=64)
     """Cells that an item goes to at most."""
     slack: float | None = Field(default=None, ge=0, le=2)
     """How much further than its nearest a cell's centroid may be to be visited too, in cosine.
@@ -78,6 +78,8 @@ class CommunitySettings(StageSettings):
     """What Leiden maximises; the last four need leidenalg (``winnow[leiden]``)."""
     resolution: float | None = Field(default=None, ge=0)
     """For ``cpm`` a share of the level's threshold (null: 0.6), else the usual (null: 1)."""
+    max_edges: int = Field(default=20_000_000, ge=1)
+    """A component with more edges is cut by raising the threshold inside it; the audit says so."""
     within: Literal["component", "community"] = "component"
     """Who competes for being kept: ``component`` leaves no two kept images at or above the
     threshold; ``community`` leaves those of different near-copy communities alone."""

@@ -10,6 +10,8 @@ their originals still meet.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dedup.arrays import Bools, Floats
@@ -21,29 +23,32 @@ from dedup.units import as_units, hash_rows
 #: Share of the moved rows that have to meet their originals.
 MEET = 0.9995
 #: Slacks that are tried, in cosine.
-SLACKS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)
-_TRIALS = 4000
+SLACKS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3)
+#: Rows that are tried: sampled, and kept out of the k-means, whose own rows lie too well.
+TRIALS = 4000
+#: Copies are tried this far from the floor, as a share of the way to 1.
+_ABOVE_FLOOR = 0.15
 
 
-def calibrated(plan: CellPlan, sample: Floats, floor: float) -> float:
+def calibrated(plan: CellPlan, rows: Floats, floor: float) -> float:
     """The least slack that keeps near-copies together.
 
     Args:
         plan: Cells; its own slack does not matter.
-        sample: Unit rows, float32 (s, d), in an order that depends on content only.
-        floor: Lowest similarity of the search; tried are copies half as far as that.
+        rows: Unit rows that the cells were not made from, float32 (s, d), in an order that
+            depends on content only.
+        floor: Lowest similarity of the search.
 
     Returns:
         One of ``SLACKS``.
     """
-    if len(plan.index) == 1:
+    if len(plan.index) == 1 or not len(rows):
         return SLACKS[0]
-    widest = CellPlan(plan.index, plan.layout, plan.most, SLACKS[-1])
-    rows = sample[:_TRIALS]
+    widest = replace(plan, slack=SLACKS[-1])
     steps = _steps(rows, assign(encode(rows), widest)[:, 0])
-    moved = _moved(rows, steps, (1.0 + floor) / 2)
+    moved = _moved(rows, steps, floor + _ABOVE_FLOOR * (1.0 - floor))
     for slack in SLACKS:
-        tried = CellPlan(plan.index, plan.layout, plan.most, slack)
+        tried = replace(plan, slack=slack)
         together = meet(assign(encode(rows), tried), assign(encode(moved), tried))
         if together.mean() >= MEET:
             return slack

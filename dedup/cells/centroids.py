@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from dedup.arrays import Floats, Ints
+from dedup.arrays import Doubles, Floats, Ints
 from dedup.cells.assign import centroid_codes, nearest
 from dedup.cells.codes import Codes, encode
 
@@ -43,7 +43,7 @@ class CellIndex:
     centroids: Floats
     coarse: Floats
     bounds: Ints
-    share: Floats
+    share: Doubles
 
     def __len__(self) -> int:
         return len(self.centroids)

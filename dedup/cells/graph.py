@@ -22,14 +22,15 @@ from typing import Protocol, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Floats, Ints
-from dedup.cells.calibrate import calibrated
+from dedup.arrays import Bools, Doubles, Floats, Ints
+from dedup.cells.calibrate import TRIALS, calibrated
 from dedup.cells.centroids import train_cells
-from dedup.cells.shuffle import Layout, row_bytes
+from dedup.cells.codes import encode
+from dedup.cells.shuffle import Layout
 from dedup.cells.source import Source, per_block
 from dedup.cells.store import Store
 from dedup.cells.survey import Surveyed, sample_of, survey
-from dedup.cells.tasks import CellPlan, Compare, Compared, Scatter
+from dedup.cells.tasks import CellPlan, Compare, Compared, Scatter, assign
 from dedup.options import GraphOptions
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,11 @@ R = TypeVar("R")
 ONE_CELL = 24_576
 #: Rows per cell that are aimed at, and the most cells that one search makes.
 CELL_ROWS = 1024
+#: The same on a GPU, which has arithmetic to spare, and for which small blocks are all waiting.
+CUDA_CELL_ROWS = 8192
 MOST_CELLS = 1 << 17
 #: Rows of the sample per cell.
 SAMPLED = 32
-#: Cells that a row is expected to go to, for planning.
-EXPECTED_COPIES = 1.5
 
 
 class Mapper(Protocol):
@@ -69,21 +70,25 @@ class Survey:
     sample: Floats
 
 
-def survey_source(source: Source, mapper: Mapper, *, sample: bool = True) -> Survey:
+def survey_source(
+    source: Source, mapper: Mapper, *, sample: bool = True, device: str = "cpu"
+) -> Survey:
     """Read every block once: which rows have a direction, and a sample for the k-means."""
     count = int(source.sizes.sum())
-    cells = cell_count(count)
+    cells = cell_count(count, device)
     # One row is enough for one cell, and rows without a direction are never sampled.
-    share = min(1.0, SAMPLED * cells / max(count, 1)) if sample and cells > 1 else 0.0
+    sampled = SAMPLED * cells + TRIALS
+    share = min(1.0, sampled / max(count, 1)) if sample and cells > 1 else 0.0
     task = partial(survey, source, share=share)
     parts: list[Surveyed] = list(mapper(task, range(len(source.sizes))))
     valid = np.concatenate([part.valid for part in parts] or [np.zeros(0, dtype=np.bool_)])
     return Survey(valid, sample_of(parts, source.width))
 
 
-def cell_count(rows: int) -> int:
-    """Cells for a number of rows."""
-    return 1 if rows <= ONE_CELL else min(MOST_CELLS, -(-rows // CELL_ROWS))
+def cell_count(rows: int, device: str = "cpu") -> int:
+    """Cells for a number of rows that are searched on a device."""
+    each = CELL_ROWS if device == "cpu" else CUDA_CELL_ROWS
+    return 1 if rows <= ONE_CELL else min(MOST_CELLS, -(-rows // each))
 
 
 def plan_cells(
@@ -107,29 +112,37 @@ def plan_cells(
     """
     if not len(sample):
         sample = np.eye(1, source.width, dtype=np.float32)
-    index = train_cells(sample, cell_count(rows))
-    each = row_bytes(source.width, source.dtype.name, codes=codes) * EXPECTED_COPIES
-    budget = group_bytes(options)
-    group = np.floor(np.cumsum(index.share * rows * each) / budget)
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(index)]])
-    layout = Layout(bounds.astype(np.int64), source.width, source.dtype.name, codes)
-    plan = CellPlan(index, layout, options.copies, options.slack or 0.0)
+    tried = min(TRIALS, len(sample) // 5)
+    training, trials = sample[: len(sample) - tried], sample[len(sample) - tried :]
+    index = train_cells(training, cell_count(rows))
+    whole = Layout(np.array([0, len(index)]), source.width, source.dtype.name, codes)
+    plan = CellPlan(index, whole, options.copies, options.slack or 0.0)
     if options.slack is None:
-        plan = replace(plan, slack=calibrated(plan, sample, floor))
-    log.info("%d cells in %d groups, slack %g", len(index), layout.groups, plan.slack)
-    return plan
+        plan = replace(plan, slack=calibrated(plan, trials, floor))
+    share, copies = _expected(plan, trials)
+    group = np.floor(np.cumsum(share * rows * whole.row_bytes) / group_bytes(options))
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(index)]])
+    layout = replace(whole, bounds=bounds.astype(np.int64))
+    log.info(
+        "%d cells in %d groups, slack %g, %.2f copies of a row",
+        *(len(index), layout.groups, plan.slack, copies),
+    )
+    return replace(plan, layout=layout, copies=copies)
+
+
+def _expected(plan: CellPlan, trials: Floats) -> tuple[Doubles, float]:
+    """Rows that come to each cell, as a share of all rows, and copies of a row in all."""
+    if not len(trials):
+        return plan.index.share, 1.0
+    places = assign(encode(trials), plan)
+    copies = float(np.count_nonzero(places >= 0)) / len(trials)
+    return plan.index.share * copies, copies
 
 
 def group_bytes(options: GraphOptions) -> int:
     """Bytes of rows that one task may hold: each takes about five times that at its peak."""
     share = options.memory_gb * 2**30 / (8 * options.cores)
     return int(min(max(share, 8 << 20), 128 << 20))
-
-
-def fits_memory(rows: int, source: Source, options: GraphOptions) -> bool:
-    """Whether the rows by cell may stay in memory."""
-    each = row_bytes(source.width, source.dtype.name) * EXPECTED_COPIES
-    return rows * each < 0.5 * options.memory_gb * 2**30
 
 
 @dataclass

@@ -28,7 +28,7 @@ _COLUMNS = 2048
 _CHUNK = 64
 #: A cell of more rows than this is split: comparing it as a whole would be quadratic.
 LARGEST = 32_768
-_NOTHING = np.zeros((0, 0), dtype=np.float32)
+NOTHING = np.zeros((0, 0), dtype=np.float32)
 _SAMPLED, _VISITS, _SLACK = 64, 6, 0.15
 
 
@@ -115,21 +115,21 @@ def _candidates(cell: Cell, floor: float, largest: int) -> Iterator[tuple[Ints, 
         living = int(np.count_nonzero(cell.home == cell.number))
         yield from _in_blocks(cell, living, floor)
         return
-    for part in _smaller(cell, largest):
+    for part in smaller(cell, largest):
         for left, right in _candidates(part.cell, floor, largest):
             once = _seen_here(part.cell, left, right)
             yield part.rows[left[once]], part.rows[right[once]]
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A cell inside a cell, and which rows of the outer one it holds."""
 
     cell: Cell
     rows: Ints
 
 
-def _smaller(cell: Cell, largest: int) -> Iterator[_Part]:
+def smaller(cell: Cell, largest: int) -> Iterator[Part]:
     """Split a cell by its own k-means, or, where all rows are alike, into windows.
 
     Windows hold a share of the rows each, and the first share visits all of them: whatever
@@ -154,9 +154,9 @@ def _smaller(cell: Cell, largest: int) -> Iterator[_Part]:
             home=places[rows, 0],
             visits=places[rows, 1:],
             codes=cell.codes.take(rows),
-            units=_NOTHING,  # scores are the outer cell's
+            units=NOTHING,  # scores are the outer cell's
         )
-        yield _Part(part, rows)
+        yield Part(part, rows)
 
 
 def _about(codes: Codes) -> Floats:

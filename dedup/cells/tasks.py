@@ -15,6 +15,7 @@ from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, neares
 from dedup.cells.centroids import CellIndex
 from dedup.cells.codes import Codes, encode, padded
 from dedup.cells.pairs import Cell, compare
+from dedup.cells.pile import Pairs
 from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Gathered, Layout, gather, scatter
 from dedup.cells.source import Source
@@ -36,12 +37,16 @@ class CellPlan:
         layout: Groups of cells.
         most: Cells that a row goes to at most.
         slack: How much further than its home's a visited centroid may be, in cosine.
+        device: Where this search computes, ``cpu`` or ``cuda``; it is not stored.
+        copies: Cells that a row is expected to go to, on average.
     """
 
     index: CellIndex
     layout: Layout
     most: int
     slack: float
+    device: str = "cpu"
+    copies: float = 1.0
 
     @property
     def centroids(self) -> Centroids:
@@ -134,9 +139,12 @@ def assign(codes: Codes, plan: CellPlan) -> Cells:
     """The home and the visits of each row, int32 (n, m)."""
     index = plan.index
     if not len(index.coarse):
-        return nearest(codes, plan.centroids, plan.most, plan.slack)
-    probes = nearest(codes, centroid_codes(index.coarse), _PROBES, _PROBE_SLACK)
-    return nearest_in_lists(codes, plan.centroids, probes, index.bounds, plan.most, plan.slack)
+        return nearest(codes, plan.centroids, plan.most, plan.slack, plan.device)
+    coarse = centroid_codes(index.coarse)
+    probes = nearest(codes, coarse, _PROBES, _PROBE_SLACK, plan.device)
+    return nearest_in_lists(
+        codes, plan.centroids, probes, index.bounds, plan.most, plan.slack, plan.device
+    )
 
 
 def first_equal(cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors]) -> tuple[Bools, Ints]:
@@ -213,9 +221,10 @@ class Compare:
         distinct, first = first_equal(rows.cell, rows.hashes, rows.vectors.take)
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
+        runs = [np.flatnonzero(distinct[start:stop]) + start for start, stop in _runs(rows.cell)]
         found = [
-            self._cell(rows, np.flatnonzero(distinct[start:stop]) + start)
-            for start, stop in _runs(rows.cell)
+            _by_id(rows.ids[chosen], pairs)
+            for chosen, pairs in zip(runs, self._pairs(rows, runs), strict=True)
         ]
         joined = [np.concatenate(each) for each in zip(*found, strict=True)] or _nothing()
         src, dst, similarity, full, reach = joined
@@ -224,8 +233,18 @@ class Compare:
         pairs = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
         return Compared(name, len(src), pairs, full, reach)
 
-    def _cell(self, rows: Gathered, chosen: Ints) -> tuple[Ints, Ints, Floats, Ints, Floats]:
-        """Pairs of one cell, by id."""
+    def _pairs(self, rows: Gathered, runs: list[Ints]) -> list[Pairs]:
+        """Pairs of each cell, by places in its run."""
+        device, found = self.plan.device, None
+        if device != "cpu" and runs:
+            from dedup.cells.cuda.compare import compare_group
+
+            old = bool(self.old)
+            found = compare_group(rows, runs, self.floor, self.most, device, some_old=old)
+        return [self._cell(rows, chosen) for chosen in runs] if found is None else found
+
+    def _cell(self, rows: Gathered, chosen: Ints) -> Pairs:
+        """Pairs of one cell, by places among the chosen rows."""
         lazy = _Units(rows.vectors, chosen)
         units: Floats | _Units = lazy
         if rows.codes is None:
@@ -233,20 +252,23 @@ class Compare:
             codes = encode(units)
         else:
             codes = rows.codes.take(chosen)
-        ids = rows.ids[chosen]
         cell = Cell(
-            number=int(rows.cell[chosen[0]]) if len(chosen) else 0,
-            ids=ids,
+            number=int(rows.cell[chosen[0]]),
+            ids=rows.ids[chosen],
             home=rows.home[chosen],
             visits=rows.visits[chosen],
             codes=codes,
             units=units,
             new=rows.new[chosen] if self.old else None,
         )
-        pairs = compare(cell, self.floor, self.most)
-        left, right = ids[pairs.left], ids[pairs.right]
-        low, high = np.minimum(left, right), np.maximum(left, right)
-        return low, high, pairs.similarity, ids[pairs.full], pairs.reach
+        return compare(cell, self.floor, self.most)
+
+
+def _by_id(ids: Ints, pairs: Pairs) -> tuple[Ints, Ints, Floats, Ints, Floats]:
+    """Lower and higher ends, similarities, and full rows with where their lists end."""
+    left, right = ids[pairs.left], ids[pairs.right]
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    return low, high, pairs.similarity, ids[pairs.full], pairs.reach
 
 
 @dataclass(frozen=True)

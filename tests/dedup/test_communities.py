@@ -164,14 +164,32 @@ def test_neither_batches_nor_who_solves_them_matter(
                     np.testing.assert_array_equal(again[level.name], alone[level.name])
 
 
+def test_read_only_arrays_do() -> None:
+    vectors = groups_and_chains(np.random.default_rng(12), groups=30, chains=40, width=8)
+    graph = exact_graph(vectors, 0.7)
+    expected = find_communities(graph, LEVELS)
+
+    def frozen(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        for task in tasks:
+            for array in vars(task.parts).values():
+                array.flags.writeable = False
+            yield function(task)
+
+    for array in (graph.src, graph.dst, graph.similarity):
+        array.flags.writeable = False
+    found = find_communities(graph, LEVELS, mapper=frozen)
+    for level in LEVELS:
+        np.testing.assert_array_equal(found[level.name], expected[level.name])
+
+
 def ring_of_blobs(blobs: int, size: int) -> NeighbourGraph:
     """Groups at 0.99, each a clique without its last edge, in a ring of links at 0.907."""
-    edges = {}
+    edges: dict[tuple[int, int], float] = {}
     for first in range(0, blobs * size, size):
         edges |= dict.fromkeys(combinations(range(first, first + size), 2), 0.99)
         del edges[first, first + size - 1]
-        ends = sorted((first + 1, (first + size + 1) % (blobs * size)))
-        edges[ends[0], ends[1]] = 0.907
+        one, other = first + 1, (first + size + 1) % (blobs * size)
+        edges[min(one, other), max(one, other)] = 0.907
     return given_graph(blobs * size, edges, 0.9)
 
 
