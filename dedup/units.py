@@ -8,7 +8,7 @@ from numba import njit
 from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
 
 #: 2^64 over the golden ratio: the multiplier of Fibonacci hashing (Knuth, TAOCP 3, 6.4).
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+MIX = np.uint64(0x9E3779B97F4A7C15)
 # Sums in float64 may be reordered by the compiler, for speed: what is rounded to float32
 # afterwards differs by at most its last bit, and that once in a hundred million.
 _SUMS = {"reassoc", "contract"}
@@ -113,6 +113,6 @@ def _hash(words: np.ndarray, hashes: np.ndarray) -> None:
     for i in range(count):
         value = np.uint64(width)
         for j in range(width):
-            value = (value ^ words[i, j]) * _MIX
+            value = (value ^ words[i, j]) * MIX
             value ^= value >> np.uint64(29)
         hashes[i] = value

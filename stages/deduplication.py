@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
+from dedup.cells.cuda import resolve_device
 from dedup.cells.graph import ONE_CELL, Mapper
 from dedup.engine import Decisions, Session, deduplicate
 from dedup.options import DedupOptions
@@ -24,7 +25,7 @@ R = TypeVar("R")
 #: Part of the recipe of kept graphs: other code makes other cells.
 _GRAPH_VERSION = 1
 #: Options of the search that do not shape the graph.
-_EXECUTION = ("threads", "memory_gb", "device", "k", "nprobe")
+_EXECUTION = ("threads", "memory_gb", "k", "nprobe")
 _BATCH = pa.field("batch", pa.int64())
 #: What decides which items take part, with their vectors and nothing else.
 _VECTORS = (
@@ -76,7 +77,7 @@ def _deduplicate_added(
     found = graph.load(inputs)
     if found is not None:
         new = source.after(found.partitions)
-        if not outgrown(found.kept, int(new.sizes.sum())):
+        if not outgrown(found.kept, int(new.sizes.sum()), resolve_device(options.graph.device)):
             session.kept = found.kept
             session.added = new if new.partitions else None
     decided = deduplicate(items, source, options, session)

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Ints, Vectors
-from dedup.cells.graph import CELL_ROWS, CellGraph
+from dedup.cells.graph import CellGraph, cell_count
 from dedup.cells.state import dump, load
 from dedup.cells.store import write_arrow
 from dedup.search import Kept
@@ -246,10 +246,10 @@ def _named(graph: CellGraph) -> set[str]:
     return {*graph.blocks, *(name for names in graph.edges.values() for name in names)}
 
 
-def outgrown(kept: Kept, added: int) -> bool:
+def outgrown(kept: Kept, added: int, device: str) -> bool:
     """Whether so many rows were added since the cells were made that others fit better."""
-    cells = len(kept.graph.plan.index)
-    return len(kept.valid) + added > _GROWTH * cells * CELL_ROWS
+    wanted = cell_count(len(kept.valid) + added, device)
+    return wanted > _GROWTH * len(kept.graph.plan.index)
 
 
 def input_hashes(

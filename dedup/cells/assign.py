@@ -44,7 +44,9 @@ def centroid_codes(centroids: Floats) -> Centroids:
     return Centroids(values, scale)
 
 
-def nearest(rows: Codes, centroids: Centroids, most: int = 1, slack: float = 0.0) -> Cells:
+def nearest(
+    rows: Codes, centroids: Centroids, most: int = 1, slack: float = 0.0, device: str = "cpu"
+) -> Cells:
     """The centroids closest to each row, among all.
 
     Args:
@@ -52,6 +54,7 @@ def nearest(rows: Codes, centroids: Centroids, most: int = 1, slack: float = 0.0
         centroids: c codes, at least one.
         most: Centroids wanted per row at most, at least 1.
         slack: Those after the first have to come this close to its cosine.
+        device: ``cpu``, or what ``dedup.cells.cuda`` computes on; the answer is the same.
 
     Returns:
         Centroid numbers, int32 (n, most), the closest first (ties: the lower number), -1
@@ -59,11 +62,17 @@ def nearest(rows: Codes, centroids: Centroids, most: int = 1, slack: float = 0.0
     """
     everyone = np.zeros((len(rows), 1), dtype=np.int32)
     bounds = np.array([0, len(centroids)])
-    return nearest_in_lists(rows, centroids, everyone, bounds, most, slack)
+    return nearest_in_lists(rows, centroids, everyone, bounds, most, slack, device)
 
 
 def nearest_in_lists(
-    rows: Codes, centroids: Centroids, probes: Cells, bounds: Ints, most: int, slack: float
+    rows: Codes,
+    centroids: Centroids,
+    probes: Cells,
+    bounds: Ints,
+    most: int,
+    slack: float,
+    device: str = "cpu",
 ) -> Cells:
     """The centroids closest to each row, among those of some lists.
 
@@ -74,17 +83,18 @@ def nearest_in_lists(
         bounds: int64 (a + 1,).
         most: Centroids wanted per row at most, at least 1.
         slack: Those after the first have to come this close to its cosine.
+        device: As in ``nearest``.
 
     Returns:
         As ``nearest``.
     """
-    if most == 1:
-        slack = 0.0
+    reach = _reach(rows, centroids, slack if most > 1 else 0.0)
+    if device != "cpu":
+        from dedup.cells.cuda.assign import nearest_on
+
+        return nearest_on(device, rows, centroids, probes, bounds, most, reach)
     cells = np.full((len(rows), most), -1, dtype=np.int32)
     best = np.full((len(rows), most), _LOWEST, dtype=np.int32)
-    with np.errstate(divide="ignore"):
-        reach = np.floor(slack / (rows.scale.astype(np.float64) * centroids.scale))
-    reach = np.minimum(reach, 2**30).astype(np.int32)
     for number in range(len(bounds) - 1):
         mine = np.flatnonzero((probes == number).any(axis=1))
         first, last = int(bounds[number]), int(bounds[number + 1])
@@ -96,6 +106,13 @@ def nearest_in_lists(
             _merge(found, part, first, least, best, cells)
     _drop_far(reach, best, cells)
     return cells
+
+
+def _reach(rows: Codes, centroids: Centroids, slack: float) -> NDArray[np.int32]:
+    """A difference of cosines as one of products, per row, int32 (n,)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.floor(slack / (rows.scale.astype(np.float64) * centroids.scale))
+    return np.minimum(reach, 2**30).astype(np.int32)
 
 
 @njit(cache=True, nogil=True)

@@ -172,6 +172,7 @@ class CellGraph:
         blocks: Files of rows that have been compared.
         edges: Files of pairs, by group.
         full: Ids of rows whose list is full, by group, with where it ends.
+        busiest: By group, no row has more neighbours in a cell of it than this.
         runs: How often rows were added.
         prefix: Of the names of all files.
         superseded: Files that nothing refers to any more; see ``sweep``.
@@ -184,6 +185,7 @@ class CellGraph:
     blocks: list[str] = field(default_factory=list)
     edges: dict[int, list[str]] = field(default_factory=dict)
     full: dict[int, tuple[Ints, Floats]] = field(default_factory=dict)
+    busiest: dict[int, int] = field(default_factory=dict)
     runs: int = 0
     prefix: str = ""
     superseded: list[str] = field(default_factory=list)
@@ -239,30 +241,30 @@ class CellGraph:
         return dict(zip(chosen, mapper(compare, chosen), strict=True))
 
     def _overfull(self, compared: dict[int, Compared]) -> list[int]:
-        """Groups where new pairs may push out old ones, because some list is full."""
-        if not self.blocks:
-            return []
-        again = []
-        for group, result in compared.items():
-            if not result.pairs:
-                continue
-            rows = np.concatenate(self._ends(result.name))
-            for name in self.edges.get(group, ()):
-                rows = np.concatenate([rows, *self._ends(name)])
-            degree = np.unique(rows, return_counts=True)[1]
-            # Counted over all cells of the group, which errs to the safe side.
-            if len(self.full.get(group, ((), ()))[0]) or degree.max(initial=0) > self.most:
-                again.append(group)
-        return again
+        """Groups where new pairs may push out old ones, because some list may be full."""
+        return [
+            group
+            for group, result in compared.items()
+            if self.blocks
+            and result.pairs
+            and self.busiest.get(group, 0) + result.busiest > self.most
+            and self._most_pairs(group, result) > self.most
+        ]
 
-    def _ends(self, name: str) -> tuple[Ints, Ints]:
-        batch = self.store.get(name, 0)
-        return batch.column("src").to_numpy(), batch.column("dst").to_numpy()
+    def _most_pairs(self, group: int, result: Compared) -> int:
+        """The most pairs of a row in a group, old and new, or more where a list is full."""
+        if len(self.full[group][0]):
+            return self.most + 1
+        batches = [self.store.get(name, 0) for name in (*self.edges[group], result.name)]
+        ends = [batch.column(name).to_numpy() for batch in batches for name in ("src", "dst")]
+        return int(np.unique(np.concatenate(ends), return_counts=True)[1].max(initial=0))
 
     def _note(self, group: int, result: Compared, *, replaced: bool) -> None:
         if replaced:
             old = self.edges.pop(group, [])
             self.superseded += [name for name in old if name != result.name]
+        before = 0 if replaced else self.busiest.get(group, 0)
+        self.busiest[group] = before + result.busiest
         self.edges.setdefault(group, []).append(result.name)
         self.full[group] = (result.full, result.reach)
 

@@ -23,6 +23,7 @@ class Pairs:
         similarity: Cosine, float32 (p,).
         full: Rows with more neighbours than may be listed, int64 (s,).
         reach: The lowest similarity that each of them lists, float32 (s,).
+        busiest: The most neighbours of a row.
     """
 
     left: Ints
@@ -30,6 +31,7 @@ class Pairs:
     similarity: Floats
     full: Ints
     reach: Floats
+    busiest: int
 
 
 class Pile:
@@ -46,6 +48,7 @@ class Pile:
         self._room = _ROOM * most * max(len(ids), _LEAST_ROWS)
         self._parts: list[tuple[Ints, Ints, Floats]] = []
         self._count = 0
+        self._busiest = 0
         self._full = np.zeros(len(ids), dtype=np.bool_)
 
     def add(self, left: Ints, right: Ints, similarity: Floats) -> None:
@@ -60,7 +63,7 @@ class Pile:
         kth = self._cut()
         left, right, similarity = self._parts[0]
         full = np.flatnonzero(self._full)
-        return Pairs(left, right, similarity, full, kth[full])
+        return Pairs(left, right, similarity, full, kth[full], self._busiest)
 
     def _cut(self) -> Floats:
         """Drop the pairs that neither row has among its best.
@@ -76,6 +79,7 @@ class Pile:
         degree += np.bincount(right, minlength=len(self._ids))
         kth = np.full(len(self._ids), np.nan, dtype=np.float32)
         self._full |= degree > self._most
+        self._busiest = max(self._busiest, int(degree.max(initial=0)))
         if self._full.any():
             listed = self._listed(left, right, similarity, kth)
             left, right, similarity = left[listed], right[listed], similarity[listed]

@@ -16,7 +16,8 @@ class Ragged:
     """
 
     def __init__(self, parts: list[np.ndarray], order: Ints) -> None:
-        self._parts = parts
+        self.parts = parts
+        self.order = order
         starts = np.cumsum([0, *(len(part) for part in parts)])
         self._part = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = order - starts[self._part]
@@ -26,10 +27,12 @@ class Ragged:
 
     def take(self, rows: Ints) -> np.ndarray:
         """Some rows, int64 (m,), as one array (m, ...)."""
-        first = self._parts[0]
+        first = self.parts[0]
         taken = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
         part, row = self._part[rows], self._row[rows]
-        for number in np.unique(part).tolist():
-            mine = np.flatnonzero(part == number)
-            taken[mine] = self._parts[number][row[mine]]
+        order = np.argsort(part, kind="stable")
+        cuts = np.searchsorted(part[order], np.arange(len(self.parts) + 1))
+        for number in np.flatnonzero(np.diff(cuts)).tolist():
+            mine = order[cuts[number] : cuts[number + 1]]
+            taken[mine] = self.parts[number][row[mine]]
         return taken

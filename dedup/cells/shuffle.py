@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
+from dedup.arrays import Bools, Hashes, Ints, Vectors
 from dedup.cells.assign import Cells
 from dedup.cells.codes import Codes, padded
 from dedup.cells.ragged import Ragged
@@ -50,19 +50,6 @@ def row_bytes(width: int, dtype: str, *, codes: bool = False) -> int:
 
 
 @dataclass(frozen=True)
-class RaggedCodes:
-    """Codes whose values lie in several files; see ``Codes``."""
-
-    values: Ragged
-    scale: Floats
-    error: Floats
-
-    def take(self, rows: Ints) -> Codes:
-        """The codes of some rows."""
-        return Codes(self.values.take(rows), self.scale[rows], self.error[rows])
-
-
-@dataclass(frozen=True)
 class Gathered:
     """The rows of a group of cells, sorted by cell, then by those that live there, then by id.
 
@@ -83,7 +70,7 @@ class Gathered:
     ids: Ints
     hashes: Hashes
     vectors: Ragged
-    codes: RaggedCodes | None
+    codes: Codes | None
     new: Bools
 
 
@@ -155,7 +142,9 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
     width = batches[0].schema.field("cells").type.byte_width // 4
     cells = np.concatenate(_views(batches, "cells", np.dtype(np.int32), width))
     sizes = [len(batch) for batch in batches]
-    order = np.lexsort((ids, cells[:, 0] != cell, cell))
+    # Every file is in this order already, and ids ascend from file to file: a stable sort
+    # merges them.
+    order = np.argsort(cell.astype(np.int64) * 2 + (cells[:, 0] != cell), kind="stable")
     return Gathered(
         cell=cell[order],
         home=cells[order, 0],
@@ -168,7 +157,7 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
     )
 
 
-def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> RaggedCodes | None:
+def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> Codes | None:
     if not layout.codes:
         return None
     values = Ragged(_views(batches, "code", np.dtype(np.int8), padded(layout.width)), order)
@@ -176,7 +165,7 @@ def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> Ragged
         np.concatenate([batch.column(name).to_numpy() for batch in batches])[order]
         for name in ("scale", "error")
     )
-    return RaggedCodes(values, scale, error)
+    return Codes(values.take(np.arange(len(order))), scale, error)
 
 
 def _views(

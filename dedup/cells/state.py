@@ -35,6 +35,7 @@ def dump(graph: CellGraph, **arrays: np.ndarray) -> bytes:
         "runs": graph.runs,
         "prefix": graph.prefix,
         "blocks": graph.blocks,
+        "busiest": {str(group): most for group, most in graph.busiest.items()},
         "edges": {str(group): names for group, names in graph.edges.items()},
     }
     groups = sorted(graph.full)
@@ -76,6 +77,7 @@ def load(data: bytes, store: Store) -> tuple[CellGraph, dict[str, np.ndarray]]:
             )
             for group in np.unique(found["full_groups"])
         },
+        busiest={int(group): most for group, most in head["busiest"].items()},
         runs=head["runs"],
         prefix=head["prefix"],
     )

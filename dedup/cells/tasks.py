@@ -20,7 +20,7 @@ from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Gathered, Layout, gather, scatter
 from dedup.cells.source import Source
 from dedup.cells.store import Store
-from dedup.units import as_units, hash_rows
+from dedup.units import MIX, as_units, hash_rows
 
 #: Schema of the files of pairs.
 PAIRS = pa.schema({"src": pa.int64(), "dst": pa.int64(), "similarity": pa.float32()})
@@ -159,7 +159,8 @@ def first_equal(cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors]) ->
         Which rows are the first, bool (n,), and the first of each, int64 (n,).
     """
     first = np.arange(len(cell))
-    order = np.lexsort((hashes, cell))
+    some = _repeated(hashes ^ (cell.astype(np.uint64) * MIX))
+    order = some[np.lexsort((some, hashes[some], cell[some]))]
     same = (np.diff(hashes[order]) == 0) & (np.diff(cell[order]) == 0)
     if same.any():
         run = np.concatenate([[0], np.cumsum(~same)])
@@ -174,6 +175,16 @@ def first_equal(cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors]) ->
     return first == np.arange(len(first)), first
 
 
+def _repeated(keys: Hashes) -> Ints:
+    """Places of the keys that occur more than once: one fast sort tells that most do not."""
+    ordered = np.sort(keys)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return np.zeros(0, dtype=np.int64)
+    place = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
+    return np.flatnonzero(twice[place] == keys)
+
+
 @dataclass(frozen=True)
 class Compared:
     """What became of a group of cells.
@@ -184,6 +195,7 @@ class Compared:
         copies: As in ``Scattered``, for rows of different blocks.
         full: Ids of rows whose list is full in some cell, int64 (s,).
         reach: The lowest similarity in that list, float32 (s,).
+        busiest: The most neighbours of a row in a cell, of those found now.
     """
 
     name: str
@@ -191,6 +203,7 @@ class Compared:
     copies: Ints
     full: Ints
     reach: Floats
+    busiest: int
 
 
 @dataclass(frozen=True)
@@ -222,16 +235,15 @@ class Compare:
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
         runs = [np.flatnonzero(distinct[start:stop]) + start for start, stop in _runs(rows.cell)]
-        found = [
-            _by_id(rows.ids[chosen], pairs)
-            for chosen, pairs in zip(runs, self._pairs(rows, runs), strict=True)
-        ]
+        cells = self._pairs(rows, runs)
+        found = [_by_id(rows.ids[chosen], pairs) for chosen, pairs in zip(runs, cells, strict=True)]
         joined = [np.concatenate(each) for each in zip(*found, strict=True)] or _nothing()
         src, dst, similarity, full, reach = joined
         name = f"{self.prefix}edges-{group:05d}.arrow"
         self.store.put(name, [pa.record_batch([src, dst, similarity], schema=PAIRS)])
-        pairs = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
-        return Compared(name, len(src), pairs, full, reach)
+        copied = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
+        busiest = max((pairs.busiest for pairs in cells), default=0)
+        return Compared(name, len(src), copied, full, reach, busiest)
 
     def _pairs(self, rows: Gathered, runs: list[Ints]) -> list[Pairs]:
         """Pairs of each cell, by places in its run."""
@@ -251,7 +263,8 @@ class Compare:
             units = lazy.take(np.arange(len(chosen)))
             codes = encode(units)
         else:
-            codes = rows.codes.take(chosen)
+            together = len(chosen) == chosen[-1] - chosen[0] + 1
+            codes = rows.codes.take(slice(chosen[0], chosen[-1] + 1) if together else chosen)
         cell = Cell(
             number=int(rows.cell[chosen[0]]),
             ids=rows.ids[chosen],

@@ -27,7 +27,6 @@ def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "ONE_CELL", 100)
     monkeypatch.setattr(cells, "CELL_ROWS", 40)
     monkeypatch.setattr(cells, "group_bytes", lambda options: 6_000)
-    monkeypatch.setattr(stages.graph, "CELL_ROWS", 40)
     monkeypatch.setattr(stages.graph, "BLOCK_ROWS", 90)
 
 
