@@ -253,7 +253,7 @@ class CellGraph:
 
     def _most_pairs(self, group: int, result: Compared) -> int:
         """The most pairs of a row in a group, old and new, or more where a list is full."""
-        if len(self.full[group][0]):
+        if group in self.full and len(self.full[group][0]):
             return self.most + 1
         batches = [self.store.get(name, 0) for name in (*self.edges[group], result.name)]
         ends = [batch.column(name).to_numpy() for batch in batches for name in ("src", "dst")]

@@ -98,15 +98,29 @@ def compare(cell: Cell, floor: float, most: int, largest: int = LARGEST) -> Pair
 
 def _seen_here(cell: Cell, left: Ints, right: Ints) -> Bools:
     """Which pairs are this cell's to report."""
-    lives = cell.home == cell.number
-    guest = np.where(lives[left], right, left)
-    host = np.where(lives[left], left, right)
-    elsewhere = cell.home[guest]
-    met = (cell.visits[host] == elsewhere[:, None]).any(axis=1)
-    ours = lives[host] & ((elsewhere >= cell.number) | ~met)
+    ours = reported(np.int32(cell.number), cell.home, cell.visits, left, right)
     if cell.new is not None:
         ours &= cell.new[left] | cell.new[right]
     return ours
+
+
+def reported(
+    number: Cells | np.int32, home: Cells, visits: Cells, left: Ints, right: Ints
+) -> Bools:
+    """Which pairs are to be reported by the cell in which they were seen.
+
+    Args:
+        number: The cell, or one for each pair, int32 (p,).
+        home: Cell where each row lives, int32 (n,).
+        visits: Cells that each row visits, int32 (n, q).
+        left: Row, int64 (p,).
+        right: Row, int64 (p,).
+    """
+    lives = home[left] == number
+    guest, host = np.where(lives, right, left), np.where(lives, left, right)
+    elsewhere = home[guest]
+    met = (visits[host] == elsewhere[:, None]).any(axis=1)
+    return (home[host] == number) & ((elsewhere >= number) | ~met)
 
 
 def _candidates(cell: Cell, floor: float, largest: int) -> Iterator[tuple[Ints, Ints]]:

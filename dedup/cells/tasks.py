@@ -14,13 +14,13 @@ from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
 from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, nearest_in_lists
 from dedup.cells.centroids import CellIndex
 from dedup.cells.codes import Codes, encode, padded
-from dedup.cells.pairs import Cell, compare
+from dedup.cells.pairs import LARGEST, Cell, compare, reaching, reported
 from dedup.cells.pile import Pairs
 from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Gathered, Layout, gather, scatter
 from dedup.cells.source import Source
 from dedup.cells.store import Store
-from dedup.units import MIX, as_units, hash_rows
+from dedup.units import MIX, as_units, cosine, hash_rows
 
 #: Schema of the files of pairs.
 PAIRS = pa.schema({"src": pa.int64(), "dst": pa.int64(), "similarity": pa.float32()})
@@ -235,7 +235,11 @@ class Compare:
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
         runs = [np.flatnonzero(distinct[start:stop]) + start for start, stop in _runs(rows.cell)]
-        cells = self._pairs(rows, runs)
+        added = self._added(rows, runs) if self.old and self.plan.device == "cpu" else None
+        if added is not None:
+            runs, cells = [np.arange(len(rows.cell))], [added]
+        else:
+            cells = self._pairs(rows, runs)
         found = [_by_id(rows.ids[chosen], pairs) for chosen, pairs in zip(runs, cells, strict=True)]
         joined = [np.concatenate(each) for each in zip(*found, strict=True)] or _nothing()
         src, dst, similarity, full, reach = joined
@@ -244,6 +248,40 @@ class Compare:
         copied = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
         busiest = max((pairs.busiest for pairs in cells), default=0)
         return Compared(name, len(src), copied, full, reach, busiest)
+
+    def _added(self, rows: Gathered, runs: list[Ints]) -> Pairs | None:
+        """Pairs of the new rows of all cells together: there are few in each.
+
+        Returns:
+            ``None`` where a cell is too large for that, or a row has more pairs than it may
+            list: then cells are compared one by one.
+        """
+        if rows.codes is None or max((len(chosen) for chosen in runs), default=0) > LARGEST:
+            return None
+        lefts, rights = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        for chosen in runs:
+            new = chosen[rows.new[chosen]]
+            if len(new):
+                place, other = reaching(
+                    rows.codes.take(new), _codes_of(rows.codes, chosen), self.floor
+                )
+                lefts.append(new[place])
+                rights.append(chosen[other])
+        left, right = np.concatenate(lefts), np.concatenate(rights)
+        ours = ~rows.new[right] | (left < right)
+        ours &= reported(rows.cell[left], rows.home, rows.visits, left, right)
+        left, right = left[ours], right[ours]
+        some, place = np.unique(np.concatenate([left, right]), return_inverse=True)
+        units = as_units(rows.vectors.take(some))[0]
+        similarity = cosine(units, place[: len(left)], place[len(left) :])
+        good = similarity >= np.float64(self.floor)
+        left, right, similarity = left[good], right[good], similarity[good]
+        degree = np.bincount(np.concatenate([left, right]), minlength=1)
+        busiest = int(degree.max())
+        none = np.zeros(0, dtype=np.int64)
+        if busiest > self.most:
+            return None
+        return Pairs(left, right, similarity, none, np.zeros(0, dtype=np.float32), busiest)
 
     def _pairs(self, rows: Gathered, runs: list[Ints]) -> list[Pairs]:
         """Pairs of each cell, by places in its run."""
@@ -263,8 +301,7 @@ class Compare:
             units = lazy.take(np.arange(len(chosen)))
             codes = encode(units)
         else:
-            together = len(chosen) == chosen[-1] - chosen[0] + 1
-            codes = rows.codes.take(slice(chosen[0], chosen[-1] + 1) if together else chosen)
+            codes = _codes_of(rows.codes, chosen)
         cell = Cell(
             number=int(rows.cell[chosen[0]]),
             ids=rows.ids[chosen],
@@ -275,6 +312,12 @@ class Compare:
             new=rows.new[chosen] if self.old else None,
         )
         return compare(cell, self.floor, self.most)
+
+
+def _codes_of(codes: Codes, rows: Ints) -> Codes:
+    """The codes of some rows, ascending; mostly without a copy."""
+    together = len(rows) == rows[-1] - rows[0] + 1
+    return codes.take(slice(rows[0], rows[-1] + 1) if together else rows)
 
 
 def _by_id(ids: Ints, pairs: Pairs) -> tuple[Ints, Ints, Floats, Ints, Floats]:
