@@ -1,0 +1,1 @@
+"""Benchmarks: every script prints a ratio and its bound."""
