@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from stages.contract import ConfigurationError, StageError
 
@@ -262,7 +264,74 @@ def doctor(
 
 
 @app.command()
-def dedup(
+def plan(
+    config: ConfigPath,
+    items: Annotated[int, typer.Option("--items", help="How many images there will be.")],
+    dim: Annotated[int, typer.Option("--dim", help="Dimensions of a vector.")],
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", help="GPUs of the run; by default this machine's.")
+    ] = None,
+    cores: Annotated[
+        int | None, typer.Option("--cores", help="CPU cores of the run; by default this machine's.")
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine first: about half a minute.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Predict time, disk and memory of a run, step by step, before it starts.
+
+    Example: `winnow plan configs/quickstart.yaml --items 1000000 --dim 512 --measure`
+    """
+    from pipeline.config import load_config
+    from pipeline.plan import plan_json, plan_run, print_plan
+
+    with failures():
+        settings = load_config(config, overrides)
+        if measure:
+            err.print("measuring this machine for about half a minute", highlight=False)
+        predicted = plan_run(settings, items, dim, gpus=gpus, cores=cores, measured=measure)
+    if as_json:
+        sys.stdout.write(plan_json(predicted) + "\n")
+    else:
+        print_plan(out, predicted)
+
+
+class _VectorsByDefault(TyperGroup):
+    """``winnow dedup FILE ...`` stands for ``winnow dedup vectors FILE ...``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's own
+        first = args[0] if args else "--help"
+        # A word without an ending that is almost a command is a slip, and no file of vectors.
+        slip = not Path(first).suffix and get_close_matches(first, self.commands)
+        if first not in self.commands and first != "--help" and not slip:
+            args = ["vectors", *args]
+        return super().parse_args(ctx, args)
+
+
+dedup = typer.Typer(
+    name="dedup",
+    cls=_VectorsByDefault,
+    no_args_is_help=True,
+    help="""Duplicates among vectors, and the threshold that tells them.
+
+    Examples: `winnow dedup vectors.npy --threshold 0.9 -o duplicates.parquet`,
+    `winnow dedup explore out`, `winnow dedup label out pairs.csv`
+    """,
+)
+app.add_typer(dedup)
+
+Grid = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW:HIGH:STEP", help="Thresholds, such as 0.7:0.99:0.01.", show_default=False
+    ),
+]
+
+
+@dedup.command()
+def vectors(
     vectors: Annotated[Path, typer.Argument(help="Embeddings: .npy (n, d), or .parquet.")],
     threshold: Annotated[
         float, typer.Option(help="Least cosine similarity of duplicates.", min=-1, max=1)
@@ -282,6 +351,69 @@ def dedup(
     with failures():
         summary = deduplicate_file(vectors, threshold, output, column, seed)
     out.print(summary, highlight=False)
+
+
+@dedup.command()
+def explore(
+    corpus: CorpusUri,
+    grid: Grid = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The page; by default report/thresholds.html below the corpus.",
+            show_default=False,
+        ),
+    ] = None,
+    pairs: Annotated[
+        int, typer.Option(help="Pairs shown on either side of each threshold.", min=0, max=1000)
+    ] = 6,
+    seed: Annotated[int, typer.Option(help="Other seeds show other pairs.", min=0)] = 0,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Keep policy and threshold of this file, not of the corpus' own run."),
+    ] = None,
+) -> None:
+    """Show what each threshold would remove, and write a page of borderline pairs to label.
+
+    Example: `winnow dedup explore out --grid 0.8:0.95:0.01 -o thresholds.html`
+    """
+    from pipeline.config import load_config
+    from pipeline.explore import explore_corpus
+    from pipeline.explore.show import print_explored
+    from stages.storage import Storage
+
+    with failures():
+        storage = Storage(load_config(config).storage if config else None)
+        opened = open_corpus(corpus, storage)
+        print_explored(out, explore_corpus(opened, grid, output, config, pairs, seed))
+
+
+@dedup.command()
+def label(
+    corpus: CorpusUri,
+    pairs: Annotated[
+        list[Path], typer.Argument(help="CSV files with src, dst, label (yes, no, unsure).")
+    ],
+    precision: Annotated[
+        float, typer.Option(help="Wished share of yes among the pairs at or above the threshold.")
+    ] = 0.98,
+    grid: Grid = None,
+) -> None:
+    """Name the lowest threshold that labelled pairs can promise a precision for.
+
+    Example: `winnow dedup label out pairs.csv --precision 0.98`
+    """
+    from pipeline.explore import label_corpus
+    from pipeline.explore.show import print_choice, print_curve, print_judged
+    from stages.storage import Storage
+
+    with failures():
+        labelled = label_corpus(open_corpus(corpus, Storage()), pairs, grid)
+        print_curve(out, labelled.curve)
+        print_judged(out, labelled.judged)
+        print_choice(out, labelled.choose(precision))
 
 
 def open_corpus(uri: str, storage: Storage) -> Corpus:
