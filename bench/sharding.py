@@ -23,6 +23,9 @@ import numpy as np
 import pyarrow as pa
 import webdataset
 
+# This folder holds a dedup.py, which would hide the package ``dedup``.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
 from pipeline.executors import LocalExecutor
 from stages.contract import Reads
 from stages.corpus import Corpus, Partition

@@ -23,6 +23,9 @@ from pathlib import Path
 import pyarrow as pa
 from PIL import Image
 
+# This folder holds a dedup.py, which would hide the package ``dedup``.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
 from pipeline.config import parse_config
 from pipeline.worker import Job, StageWorker
 from stages.batches import update_plans

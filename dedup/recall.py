@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
 
 import numpy as np
 
@@ -13,10 +12,9 @@ from dedup.cells.codes import Codes, encode
 from dedup.cells.graph import Mapper
 from dedup.cells.pairs import reaching
 from dedup.cells.source import Source, per_block
+from dedup.intervals import wilson
 from dedup.units import as_units, cosine, hash_rows
 
-#: 97.5 % quantile of the normal distribution: for intervals of 95 %.
-_Z = 1.959964
 _SLICE = 1024
 
 
@@ -41,27 +39,14 @@ class Recall:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the share; see ``wilson``."""
-        return wilson(self.found, self.pairs)
+        """95 % interval of the share (Wilson).
 
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """Score interval of a share, 95 %.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    Journal of the American Statistical Association 22 (1927) 209-212. Pairs of one item are
-    not independent of each other, so the true interval is somewhat wider.
-
-    Args:
-        hits: At least 0, at most ``trials``.
-        trials: At least 0; with none the interval is (0, 1).
-    """
-    if not trials:
-        return 0.0, 1.0
-    share, weight = hits / trials, _Z * _Z / trials
-    middle = (share + weight / 2) / (1 + weight)
-    half = _Z * sqrt(share * (1 - share) / trials + weight / (4 * trials)) / (1 + weight)
-    return max(0.0, middle - half), min(1.0, middle + half)
+        Pairs of one item are not independent of each other: the true interval is wider.
+        """
+        if not self.pairs:
+            return 0.0, 1.0
+        low, high = wilson(np.array([self.share]), np.array([float(self.pairs)]))
+        return float(low[0]), float(high[0])
 
 
 @dataclass(frozen=True)

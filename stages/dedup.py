@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar, Literal
 
 import pyarrow as pa
@@ -24,6 +25,9 @@ from stages.schemas import DEDUP, EDGES, ITEMS, PROFILE
 _ITEM_COLUMNS = tuple(name for name in ITEMS.names if name != "item_id")
 _PROFILE_COLUMNS = tuple(name for name in PROFILE.names if name != "item_id")
 
+
+#: Figures of the search, beside the table: for the audit.
+SEARCH_FILE = "_search.json"
 
 #: The most pixels; of as many, colour before grey, which cannot be coloured again (5 of
 #: Hasler and Suesstrunk's scale is a faint tint); of these, the most bytes.
@@ -199,6 +203,9 @@ class DedupStage(CorpusStage):
             decided = deduplicate_corpus(corpus, self.settings.options(), executor)
         except ValueError as error:
             raise StageError(f"stage dedup: {error}") from error
+        # What no table can tell: how the search went, and what share of the truth it found.
+        figures = json.dumps(decided.stats, indent=1, sort_keys=True).encode()
+        corpus.storage.write(corpus.place(self.name, SEARCH_FILE), figures)
         output = {
             "edges": decided.edges.cast(EDGES),
             "dedup": decided.decisions.select(DEDUP.names).cast(DEDUP),

@@ -13,7 +13,7 @@ from math import ceil, sqrt
 
 #: Items up to which there is one cell; items per cell aimed at beyond; most cells; cells in
 #: which an item stands on average. From ``dedup/cells/graph.py``: ONE_CELL, CELL_ROWS,
-#: MOST_CELLS, EXPECTED_COPIES.
+#: MOST_CELLS; copies are assumed, the engine finds out what the data needs (1.0 to 5 seen).
 ONE_CELL = 24_576
 CELL_ITEMS = 1024
 MOST_CELLS = 1 << 17
@@ -22,7 +22,7 @@ COPIES = 1.5
 #: looks into at most. From ``dedup/cells/centroids.py`` (FLAT_CELLS) and ``tasks.py`` (_PROBES).
 FLAT_CELLS = 2048
 PROBES = 12
-#: Sampled items per cell, and passes over them, of the k-means. From ``dedup/cells/graph.py``
+#: Sampled items per cell, and passes over them, of the k-means. From ``dedup/search.py``
 #: (SAMPLED) and ``centroids.py`` (_ITERATIONS).
 SAMPLE_PER_CELL = 32
 KMEANS_PASSES = 8
@@ -38,16 +38,16 @@ VECTOR_BYTES = 2
 #: What goes with a vector in the shuffle: ids, hash, cells. From ``dedup/cells/shuffle.py``
 #: (_FIXED_BYTES).
 SHUFFLE_ROW_BYTES = 40
-#: Share of ``memory_gb`` up to which the shuffle stays in memory. From ``dedup/cells/graph.py``
-#: (fits_memory).
+#: Share of ``memory_gb`` up to which the shuffle stays in memory. From ``dedup/search.py``
+#: (_SHARE_FOR_ROWS).
 SHUFFLE_SHARE = 0.5
 #: An edge: src and dst (int64), similarity (float32).
 EDGE_BYTES = 20
 #: Edges per item. From ``bench/vectors.py``: 1,010,272 pairs at or above 0.9 among 400,000
 #: planted vectors; other data, and looser levels, may have many more.
 EDGES_PER_ITEM = 2.5
-#: Items whose neighbours the recall audit searches exactly. Assumed.
-AUDIT_ITEMS = 1000
+#: Items whose neighbours the recall audit searches exactly: the default of ``dedup.audit``.
+AUDIT_ITEMS = 500
 
 #: What the driver holds per item: union-find (8 bytes).
 UNION_FIND_BYTES = 8

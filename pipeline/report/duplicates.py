@@ -16,7 +16,11 @@ _PER_WITNESS = 2
 
 
 def duplicate_facts(
-    tables: Tables, threshold: float, groups: int, examples: int
+    tables: Tables,
+    threshold: float,
+    groups: int,
+    examples: int,
+    search: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """What deduplication did, with galleries.
 
@@ -28,6 +32,7 @@ def duplicate_facts(
         threshold: Least similarity of a removed image to its witness.
         groups: Most groups listed.
         examples: Most borderline pairs listed, on either side of the threshold.
+        search: Figures of the search and of its recall, as the stage left them.
 
     Returns:
         ``None`` where ``dedup`` has not run.
@@ -40,6 +45,7 @@ def duplicate_facts(
     )
     return {
         "threshold": threshold,
+        "search": search,
         **totals,
         "by_reason": tables.counts(
             "SELECT reason, count(*) FROM dedup WHERE NOT keep GROUP BY reason"

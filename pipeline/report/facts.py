@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.report.histograms import histograms
 from pipeline.report.tables import Row, Tables
 from pipeline.report.versions import versions
 from stages.corpus import Corpus
+from stages.dedup import SEARCH_FILE
 from stages.schemas import PROFILE
 from stages.storage import Storage
 
@@ -65,7 +67,7 @@ def gather(config: Config, corpus: Corpus, ledger: Ledger, tables: Tables) -> di
         "quarantine": _quarantine(tables, report.examples),
         "filter": filter_facts(tables, config.filter.clauses, report.examples),
         "duplicates": duplicate_facts(
-            tables, config.dedup.threshold, report.groups, report.examples
+            tables, config.dedup.threshold, report.groups, report.examples, _search(corpus)
         ),
         "signals": _signals(tables),
         "shapes": _shapes(tables),
@@ -73,6 +75,15 @@ def gather(config: Config, corpus: Corpus, ledger: Ledger, tables: Tables) -> di
         "captions": caption_facts(tables, report.examples),
         "shards": _shards(tables, corpus.storage, corpus.place("shards")),
     }
+
+
+def _search(corpus: Corpus) -> dict[str, Any] | None:
+    """Figures that ``dedup`` left of its search; null for a corpus of an earlier version."""
+    uri = corpus.place("dedup", SEARCH_FILE)
+    if not corpus.storage.exists(uri):
+        return None
+    figures: dict[str, Any] = json.loads(corpus.storage.read(uri))
+    return figures
 
 
 def _without_passwords(value: Any) -> Any:  # noqa: ANN401 - JSON values

@@ -15,7 +15,10 @@ from typer.testing import CliRunner, Result
 from pipeline.cli import Exit, app
 from tests.pipeline.line import write_pictures
 
-COMMANDS = ("run", "stage", "status", "table", "sql", "report", "demo", "doctor", "dedup")
+COMMANDS = (
+    *("run", "stage", "status", "table", "sql", "report"),
+    *("demo", "doctor", "dedup", "plan"),
+)
 
 
 def winnow(*arguments: object) -> Result:
