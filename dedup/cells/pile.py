@@ -9,7 +9,7 @@ import numpy as np
 from dedup.arrays import Bools, Floats, Ints
 
 #: Pairs per row that may pile up, as a multiple of what a row may list in the end.
-_ROOM = 4
+_ROOM = 2
 _LEAST_ROWS = 256
 
 
