@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
@@ -111,6 +111,7 @@ def test_bytes_have_the_units_they_claim() -> None:
     assert union_find["dedup: components"] == 8000
 
 
+@settings(deadline=None)  # the engine's kernels load in the first call
 @given(sizes)
 def test_cells_are_those_of_the_engine(items: int) -> None:
     from dedup.cells.graph import cell_count
@@ -232,7 +233,8 @@ def test_without_a_gpu_a_gpu_step_has_no_time() -> None:
 
 
 def test_no_gpu_rate_is_invented() -> None:
-    plan = plan_of(PRODUCTION, 10**9, cores=256, gpus=8)
+    config = load_config(PRODUCTION, ["dedup.graph.device=auto"])
+    plan = plan_of(config, 10**9, cores=256, gpus=8)
     expected = "no recorded rate; run winnow plan --measure on a machine with a GPU"
     for step in plan.steps:
         gpu = any(part.part.operation.endswith("@gpu") for part in step.parts)
