@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
+from pipeline.console import Exit
 from tests.pipeline.line import write_pictures
 
 COMMANDS = (

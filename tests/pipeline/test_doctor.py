@@ -13,7 +13,8 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
+from pipeline.console import Exit
 from pipeline.doctor import Finding, diagnose, print_findings
 from stages.contract import ConfigurationError
 from tests.conftest import S3Server

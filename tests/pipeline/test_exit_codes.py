@@ -11,8 +11,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
 from pipeline.config import Config
+from pipeline.console import Exit
 from tests.conftest import ROOT
 from tests.pipeline.line import picture
 

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
 from pipeline.config import Config
+from pipeline.console import Exit
 from pipeline.explore import explore_corpus, label_corpus
 from pipeline.explore.stored import find_settings, policy_order, read_grid, read_pairs
 from pipeline.query import read_table

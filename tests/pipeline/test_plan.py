@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
 from pipeline.config import Config, load_config
+from pipeline.console import Exit
 from pipeline.plan import Machine, Plan, Rate, make_plan, recorded, this_machine
 from pipeline.plan.human import amount, byte_size, duration
 from pipeline.plan.machine import lay_out

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
+from pipeline.console import Exit
 from pipeline.runner import Runner, RunResult
 from stages.corpus import Corpus
 from stages.storage import Storage

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import Exit, app
+from pipeline.cli import app
+from pipeline.console import Exit
 from pipeline.vectors import deduplicate_file, load_vectors
 from stages.contract import ConfigurationError
 
