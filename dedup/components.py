@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from dedup.arrays import Ints, name_rows
+from dedup.lookup import Rows
 
 
 class UnionFind:
@@ -149,22 +150,7 @@ def nodes_of(ids: Ints, wanted: Ints) -> Ints:
     Raises:
         ValueError: If the ids are not strictly ascending, or a wanted one is not among them.
     """
-    ids = np.asarray(ids, dtype=np.int64)
-    wanted = np.asarray(wanted, dtype=np.int64)
-    # Compared, not subtracted: a difference of far ids may overflow.
-    disorder = np.flatnonzero(ids[1:] <= ids[:-1])
-    if len(disorder):
-        at = int(disorder[0])
-        raise ValueError(
-            f"ids must be strictly ascending; id {ids[at + 1]} follows {ids[at]} at row {at + 1}"
-        )
-    place = np.searchsorted(ids, wanted).astype(np.int64)
-    found = place < len(ids)
-    found[found] = ids[place[found]] == wanted[found]
-    if not found.all():
-        missing = np.unique(wanted[~found])
-        raise ValueError(f"ids that belong to no node: {name_rows(missing)}")
-    return place
+    return Rows(ids)(wanted)
 
 
 @njit(cache=True, nogil=True)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Hashes, Ints, Vectors, name_rows
+from dedup.arrays import Bools, Ints, Vectors, name_rows
 from dedup.cells.graph import Mapper
 from dedup.cells.source import ArraySource, Source
 from dedup.cells.store import Store
-from dedup.exact import first_of_equal
+from dedup.evidence import Evidence, named, weigh
+from dedup.exact import Nodes, collapse
+from dedup.graph import NeighbourGraph
+from dedup.hashed import HashPairs, confirmed_hashes, with_pairs
+from dedup.lookup import Rows
 from dedup.options import DedupOptions
-from dedup.perceptual import hamming, hash_column
-from dedup.policy import matching, policy_rank
-from dedup.search import CellStore, Kept, Searched, add_perceptual, gathered, grow, mapped, search
-from dedup.solve import Solution, solve
+from dedup.policy import matching, policy_rank, sees_other_rows
+from dedup.search import CellStore, Kept, Searched, gathered, grow, mapped, search
+from dedup.settled import Settled, settle, within
+from dedup.solve import solve
 from dedup.stats import audited, describe
 from dedup.vectors import check_shape
+
+#: Part of the recipe of decisions that are taken over: other code decides otherwise.
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -27,35 +36,27 @@ class Decisions:
     """What ``deduplicate`` gives back.
 
     Args:
-        edges: src, dst (item ids, int64, src < dst), similarity (float32): every pair found
-            down to the loosest level. Equal items form a star around the lowest id.
         decisions: One row per item, ascending by item_id: component, cluster, variant,
             subject (int64, the lowest item id inside), keep, witness_id, witness_similarity,
             reason (exact, perceptual or semantic; these three null where kept).
         stats: Figures for the audit.
+        list_edges: Makes ``edges``.
     """
 
-    edges: pa.Table
     decisions: pa.Table
-    stats: dict[str, Any] = field(default_factory=dict)
+    stats: dict[str, Any]
+    list_edges: Callable[[], pa.Table] = field(repr=False)
 
+    @cached_property
+    def edges(self) -> pa.Table:
+        """Every pair found down to the loosest level, sorted.
 
-@dataclass(frozen=True)
-class _Evidence:
-    """What tells one kind of removal from another, by row."""
+        Columns src, dst (item ids, int64, src < dst), similarity (float32). Equal items form a
+        star around the lowest id.
 
-    same_bytes: Ints
-    hashes: Hashes
-    known: Bools
-
-    def reasons(self, witness: Ints, distance: int) -> pa.Array:
-        """Why each removed row went; null where ``witness`` is -1."""
-        rows = np.arange(len(witness))
-        exact = self.same_bytes[rows] == self.same_bytes[witness]
-        perceptual = self.known[rows] & self.known[witness]
-        perceptual &= hamming(self.hashes[rows], self.hashes[witness]) <= distance
-        reason = np.where(exact, "exact", np.where(perceptual, "perceptual", "semantic"))
-        return pa.array(reason.astype(object), type=pa.string(), mask=witness < 0)
+        Listed when it is first asked for: where items were added to many, most pairs are old.
+        """
+        return self.list_edges()
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Session:
         kept: What earlier searches left; ``deduplicate`` replaces it.
         added: Source of the rows that came since, where ``kept`` is there.
         prefix: Of the names of files, where a graph is begun.
+        settled: What was decided about the rows of ``kept``; ``deduplicate`` replaces it.
+        recipe: Of these decisions; others are not taken over.
     """
 
     mapper: Mapper | None
@@ -75,6 +78,23 @@ class Session:
     kept: Kept | None = None
     added: Source | None = None
     prefix: str = ""
+    settled: Settled | None = None
+    recipe: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search has to say.
+
+    Args:
+        searched: Nodes and edges of the rows that are to be decided.
+        by_hash: Pairs that only hashes found, by place among these rows.
+        rows: Which rows they are, int64 (m,), ascending; ``None`` for all.
+    """
+
+    searched: Searched
+    by_hash: HashPairs
+    rows: Ints | None = None
 
 
 def deduplicate(
@@ -110,12 +130,66 @@ def deduplicate(
     ids = items.column("item_id").to_numpy().astype(np.int64)
     # An array's rows go by their numbers.
     names = np.arange(len(ids)) if isinstance(source, ArraySource) else ids
+    before = _taken_over(session, items, options)
+    evidence = weigh(items, None if before is None else before.same_bytes)
+    found = _search(source, names, evidence, options, session, before)
+    settled = _decide(items, ids, found, evidence, options, before)
+    if session is not None:
+        session.settled, session.recipe = settled, _recipe(items, options)
+
+    def whole() -> Searched:
+        if found.rows is None or session is None or session.kept is None:
+            return found.searched
+        searched = gathered(session.kept, [settled.same_bytes], names)
+        return with_pairs(searched, settled.by_hash)
+
+    stats = describe(found.searched, settled, options)
+    if options.audit:
+        with mapped(options.graph, session.mapper if session else None) as run:
+            stats |= audited(source, whole(), names, options, run)
+    return Decisions(
+        decisions=_decisions(ids, settled),
+        stats=stats,
+        list_edges=lambda: _edges(whole(), ids, options.floor),
+    )
+
+
+def _taken_over(session: Session | None, items: pa.Table, options: DedupOptions) -> Settled | None:
+    """Earlier decisions that hold for all components that nothing joins."""
+    if session is None or session.kept is None or session.settled is None:
+        return None
+    if len(session.settled) != len(session.kept.valid):
+        return None
+    recipe = _recipe(items, options)
+    return session.settled if recipe and session.recipe == recipe else None
+
+
+def _recipe(items: pa.Table, options: DedupOptions) -> str:
+    """What decisions depend on beside the rows of a component; empty where on other rows, too."""
+    order = options.keep
+    if order.strip() and sees_other_rows(order):
+        return ""
+    shaping = replace(options, graph=type(options.graph)(), audit=0)
+    return repr((_VERSION, shaping, sorted(items.column_names)))
+
+
+def _decide(
+    items: pa.Table,
+    ids: Ints,
+    found: _Found,
+    evidence: Evidence,
+    options: DedupOptions,
+    before: Settled | None,
+) -> Settled:
+    """Decide about the rows that were found, and take over what was decided about the others."""
+    if found.rows is not None:
+        rows = found.rows
+        items, ids = items.take(pa.array(rows)), ids[rows]
+        evidence = evidence.take(rows)
     rank = policy_rank(items, _order(items, options))
     protect = matching(items, options.protect)
-    evidence = _evidence(items)
-    searched = _search(source, names, evidence, options, session)
     solution = solve(
-        searched,
+        found.searched,
         rank,
         options.levels,
         options.communities,
@@ -123,17 +197,19 @@ def deduplicate(
         options.seed,
         protect=protect if protect.any() else None,
     )
-    src, dst, similarity = searched.pairs(options.floor)
-    reasons = evidence.reasons(solution.witness, options.phash_distance)
-    stats = describe(searched, solution, reasons, options)
-    if options.audit:
-        with mapped(options.graph, session.mapper if session else None) as run:
-            stats |= audited(source, searched, names, options, run)
-    return Decisions(
-        edges=pa.table({"src": ids[src], "dst": ids[dst], "similarity": similarity}),
-        decisions=_decisions(ids, solution, reasons),
-        stats=stats,
+    reason = evidence.reasons(solution.witness, options.phash_distance)
+    part = settle(
+        found.searched,
+        solution,
+        evidence.same_bytes,
+        reason,
+        options.threshold,
+        found.by_hash,
+        ids,
     )
+    if before is None or found.rows is None:
+        return part
+    return before.replaced(found.rows, part)
 
 
 def _order(items: pa.Table, options: DedupOptions) -> str:
@@ -145,32 +221,95 @@ def _order(items: pa.Table, options: DedupOptions) -> str:
 def _search(
     source: Source,
     ids: Ints,
-    evidence: _Evidence,
+    evidence: Evidence,
     options: DedupOptions,
     session: Session | None,
-) -> Searched:
+    before: Settled | None,
+) -> _Found:
     equals = [evidence.same_bytes]
     if session is None:
         searched = search(source, options.floor, options.graph, options.seed, equals, ids=ids)
-    else:
-        new = source if session.kept is None else session.added
+        return _with_hashes(searched, source, evidence, options)
+    count = 0 if session.kept is None else len(session.kept.valid)
+    new = source if session.kept is None else session.added
+    if new is not None:
         with mapped(options.graph, session.mapper) as run:
-            if new is not None:
-                session.kept = grow(
-                    session.kept,
-                    new,
-                    options.floor,
-                    options.graph,
-                    equals,
-                    run,
-                    CellStore(session.store, session.prefix, codes=True),
-                )
-        if session.kept is None:
-            raise ValueError("a session without what it kept needs a source to begin with")
+            place = CellStore(session.store, session.prefix, codes=True)
+            session.kept = grow(session.kept, new, options.floor, options.graph, equals, run, place)
+    if session.kept is None:
+        raise ValueError("a session without what it kept needs a source to begin with")
+    added = session.kept.added
+    # Where full lists were searched anew, old pairs may have gone.
+    if before is None or (new is not None and (added is None or added.touched)):
         searched = gathered(session.kept, equals, ids)
+        return _with_hashes(searched, source, evidence, options)
+    return _search_added(source, ids, evidence, options, session.kept, before, count)
+
+
+def _search_added(
+    source: Source,
+    ids: Ints,
+    evidence: Evidence,
+    options: DedupOptions,
+    kept: Kept,
+    before: Settled,
+    count: int,
+) -> _Found:
+    """Nodes and edges of the components that rows from ``count`` on belong to."""
+    rows = np.arange(count, len(ids))
+    joined = [(rows, evidence.same_bytes[count:])]
+    if len(rows):
+        place = Rows(ids)
+        joined += [(place(one), place(other)) for one, other in kept.found_last()]
+    hashed = None
+    if evidence.known[count:].any():
+        nodes = collapse([kept.first_of_equal(ids), evidence.same_bytes])
+        hashed = _confirmed(nodes, kept.valid, source, evidence, options, since=count)
+        joined.append((hashed.src, hashed.dst))
+    root = before.grown(len(ids), joined)
+    reached = np.zeros(len(ids), dtype=np.bool_)
+    reached[root[count:]] = True
+    rows = np.flatnonzero(reached[root])
+    by_hash = within(before.by_hash, rows)
+    if hashed is not None:
+        by_hash = by_hash.joined(within(hashed, rows))
+    equals = [evidence.take(rows).same_bytes]
+    searched = gathered(kept, equals, ids[rows], chosen=rows)
+    return _Found(with_pairs(searched, by_hash), by_hash, rows)
+
+
+def _with_hashes(
+    searched: Searched, source: Source, evidence: Evidence, options: DedupOptions
+) -> _Found:
     if not evidence.known.any():
-        return searched
-    return add_perceptual(searched, source, evidence.hashes, evidence.known, options.phash_distance)
+        return _Found(searched, HashPairs.none())
+    by_hash = _confirmed(
+        searched.nodes, searched.valid, source, evidence, options, graph=searched.graph
+    )
+    return _Found(with_pairs(searched, by_hash), by_hash)
+
+
+def _confirmed(
+    nodes: Nodes,
+    valid: Bools,
+    source: Source,
+    evidence: Evidence,
+    options: DedupOptions,
+    *,
+    graph: NeighbourGraph | None = None,
+    since: int = 0,
+) -> HashPairs:
+    return confirmed_hashes(
+        nodes,
+        valid,
+        source,
+        evidence.hashes,
+        evidence.known,
+        options.phash_distance,
+        options.floor,
+        graph=graph,
+        since=since,
+    )
 
 
 def _in_order(items: pa.Table, vectors: Vectors | Source) -> tuple[pa.Table, Source]:
@@ -197,24 +336,20 @@ def _in_order(items: pa.Table, vectors: Vectors | Source) -> tuple[pa.Table, Sou
     return items.take(pa.array(order)), ArraySource(vectors[order])
 
 
-def _evidence(items: pa.Table) -> _Evidence:
-    count = items.num_rows
-    hashes, known = np.zeros(count, dtype=np.uint64), np.zeros(count, dtype=np.bool_)
-    if "phash" in items.column_names:
-        hashes, known = hash_column(items.column("phash"))
-    return _Evidence(first_of_equal(items.column("sha256")), hashes, known)
+def _edges(searched: Searched, ids: Ints, floor: float) -> pa.Table:
+    src, dst, similarity = searched.pairs(floor)
+    return pa.table({"src": ids[src], "dst": ids[dst], "similarity": similarity})
 
 
-def _decisions(ids: Ints, solution: Solution, reasons: pa.Array) -> pa.Table:
-    kept = solution.keep
+def _decisions(ids: Ints, settled: Settled) -> pa.Table:
     return pa.table(
         {
             "item_id": ids,
-            "component": ids[solution.component],
-            **{name: ids[labels] for name, labels in solution.levels.items()},
-            "keep": kept,
-            "witness_id": pa.array(ids[solution.witness], mask=kept),
-            "witness_similarity": pa.array(solution.similarity, mask=kept),
-            "reason": reasons,
+            "component": ids[settled.component],
+            **{name: ids[labels] for name, labels in settled.levels.items()},
+            "keep": settled.keep,
+            "witness_id": pa.array(ids[settled.witness], mask=settled.keep),
+            "witness_similarity": pa.array(settled.similarity, mask=settled.keep),
+            "reason": named(settled.reason),
         }
     )

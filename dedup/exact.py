@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedup.arrays import Bools, Ints
 from dedup.components import components
@@ -30,6 +31,27 @@ def first_of_equal(values: pa.Array | pa.ChunkedArray) -> Ints:
     codes = values.dictionary_encode().indices.fill_null(-1).to_numpy().astype(np.int64)
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     return np.where(codes < 0, np.arange(len(codes)), first[inverse])
+
+
+def first_of_equal_added(values: pa.Array | pa.ChunkedArray, before: Ints) -> Ints:
+    """The same as ``first_of_equal``, where the answer for the first rows is known.
+
+    Args:
+        values: As there, n rows.
+        before: The answer for the first m of them, int64 (m,).
+    """
+    count = len(before)
+    old, new = values.slice(0, count), values.slice(count)
+    known = pc.unique(new).drop_null()
+    place = pc.index_in(new, value_set=known).fill_null(-1).to_numpy()
+    seen = pc.index_in(old, value_set=known).fill_null(-1).to_numpy()
+    lowest = np.full(len(known) + 1, -1, dtype=np.int64)  # the last is for nulls
+    rows = np.flatnonzero(place >= 0)[::-1]
+    lowest[place[rows]] = count + rows
+    rows = np.flatnonzero(seen >= 0)[::-1]
+    lowest[seen[rows]] = before[rows]
+    own = np.arange(count, len(values), dtype=np.int64)
+    return np.concatenate([before, np.where(place < 0, own, lowest[place])])
 
 
 @dataclass(frozen=True)
@@ -86,5 +108,5 @@ def collapse(equals: Sequence[Ints]) -> Nodes:
     count = len(equals[0])
     rows = np.arange(count, dtype=np.int64)
     labels = components(count, np.concatenate(equals), np.tile(rows, len(equals)))
-    first, of_row = np.unique(labels, return_inverse=True)
-    return Nodes(of_row.astype(np.int64), first)
+    is_first = labels == rows
+    return Nodes((np.cumsum(is_first) - 1)[labels], np.flatnonzero(is_first))

@@ -68,6 +68,7 @@ def close_hashes(
     distance: int,
     partners: int = 16,
     threads: int | None = None,
+    since: int = 0,
 ) -> HashPairs:
     """Find the pairs of rows whose hashes differ in at most ``distance`` bits.
 
@@ -81,6 +82,7 @@ def close_hashes(
         distance: Bits, 0..32.
         partners: Rows per hash that are offered as partners.
         threads: Threads FAISS may use; ``None`` leaves it to ``OMP_NUM_THREADS``.
+        since: Only pairs with a row from this one on are wanted.
 
     Returns:
         The pairs, by row number.
@@ -90,7 +92,8 @@ def close_hashes(
     """
     rows = np.flatnonzero(known)
     values, group, sizes = np.unique(hashes[rows], return_inverse=True, return_counts=True)
-    near, far = _close_values(values, distance, threads)
+    asked = np.unique(group[rows >= since])
+    near, far = _close_values(values, asked, distance, threads)
     order = np.argsort(group, kind="stable")
     members, starts = rows[order], np.concatenate([[0], np.cumsum(sizes)])
     # Every member of one hash meets the offered members of the other.
@@ -100,26 +103,39 @@ def close_hashes(
     src, dst = unique_pairs(
         len(hashes), np.concatenate([left, back]), np.concatenate([right, forth])
     )
-    return HashPairs(src, dst, int(np.count_nonzero(sizes > partners)))
+    wanted = dst >= since
+    return HashPairs(src[wanted], dst[wanted], int(np.count_nonzero(sizes > partners)))
 
 
-def _close_values(values: Hashes, distance: int, threads: int | None) -> tuple[Ints, Ints]:
-    """Pairs (i <= j) of different hashes within the distance, each with itself included."""
-    if len(values) == 0:
+def _close_values(
+    values: Hashes, asked: Ints, distance: int, threads: int | None
+) -> tuple[Ints, Ints]:
+    """Pairs (i <= j) of different hashes within the distance, each with itself included.
+
+    Args:
+        values: Different hashes, uint64 (n,).
+        asked: Pairs hold one of these, int64 (a,), ascending.
+        distance: Bits.
+        threads: Of FAISS.
+    """
+    if len(asked) == 0:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     codes = values.view(np.uint8).reshape(-1, _BITS // 8)
     lefts, rights = [], []
     with faiss_threads(threads) as faiss:
         index = _index(faiss, distance)
-        index.add(codes)
+        index.add(codes[asked])
         for start in range(0, len(values), _QUERIES):
             limits, _, found = index.range_search(codes[start : start + _QUERIES], distance + 1)
             counts = np.diff(limits.astype(np.int64))
             lefts.append(start + np.repeat(np.arange(len(counts)), counts))
-            rights.append(found.astype(np.int64))
+            rights.append(asked[found.astype(np.int64)])
     left, right = np.concatenate(lefts), np.concatenate(rights)
-    once = left <= right
-    left, right = left[once], right[once]
+    # A pair of two that were asked for is found from either end.
+    is_asked = np.zeros(len(values), dtype=np.bool_)
+    is_asked[asked] = True
+    once = (left <= right) | ~is_asked[left]
+    left, right = np.minimum(left, right)[once], np.maximum(left, right)[once]
     close = hamming(values[left], values[right]) <= distance
     return left[close], right[close]
 

@@ -104,6 +104,16 @@ def matching(items: pa.Table, condition: str) -> Bools:
     return np.asarray(holds, dtype=np.bool_)
 
 
+def sees_other_rows(terms: str) -> bool:
+    """Whether SQL terms may look at more than one row at a time: by a window or a subquery."""
+    import duckdb
+
+    query = f"SELECT 1 FROM items ORDER BY {terms}\n"  # noqa: S608 - the user's own SQL
+    with duckdb.connect(config={"threads": 1}) as connection:
+        (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
+    return any(f'"class":"{kind}"' in str(parsed) for kind in ("WINDOW", "SUBQUERY"))
+
+
 def columns_of(terms: str, known: Sequence[str]) -> list[str]:
     """The columns that SQL terms mention, of those known; all where that cannot be told."""
     import duckdb

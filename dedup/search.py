@@ -12,18 +12,19 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Floats, Hashes, Ints
+from dedup.arrays import Bools, Floats, Ints
+from dedup.cells.among import IdFilter
 from dedup.cells.cuda import resolve_device
-from dedup.cells.graph import CellGraph, Mapper, plan_cells, survey_source
+from dedup.cells.graph import Added, CellGraph, Mapper, plan_cells, survey_source
 from dedup.cells.source import Source
 from dedup.cells.store import FolderStore, MemoryStore, Store
 from dedup.cells.tasks import PAIRS, CellPlan, first_equal
 from dedup.exact import Nodes, collapse
-from dedup.graph import NeighbourGraph, sorted_pairs
+from dedup.graph import NeighbourGraph, distinct_pairs, sorted_pairs
+from dedup.lookup import Rows
 from dedup.neighbours import find_neighbours
 from dedup.options import GraphOptions
-from dedup.perceptual import close_hashes
-from dedup.units import as_units, cosine, hash_rows
+from dedup.units import as_units, hash_rows
 
 #: Share of the memory that rows by cell may take; the rest is for pairs and for the work.
 _SHARE_FOR_ROWS = 0.5
@@ -78,12 +79,37 @@ class Kept:
         valid: Which rows have a direction, bool (n,).
         wanted: Which rows were searched: one of each node that has a direction, bool (n,).
         copies: Ids of rows whose vector is that of an earlier row, and that row, int64 (c, 2).
+        added: What the last search added; ``None`` for a graph that was only read.
     """
 
     graph: CellGraph
     valid: Bools
     wanted: Bools
     copies: Ints
+    added: Added | None = None
+
+    def first_of_equal(self, ids: Ints | None = None) -> Ints:
+        """For each row the first with an equal vector, as far as the search met both.
+
+        Args:
+            ids: Of all rows, int64 (n,), ascending; ``None`` where they are row numbers.
+        """
+        first = np.arange(len(self.valid))
+        copy, original = self.copies.T
+        if ids is not None and len(copy):
+            rows = Rows(ids)
+            copy, original = rows(copy), rows(original)
+        first[copy] = original
+        return first
+
+    def found_last(self) -> Iterator[tuple[Ints, Ints]]:
+        """Ids of both ends of the pairs, and of the copies, that the last search found."""
+        if self.added is None:
+            return
+        yield self.added.copies[:, 0], self.added.copies[:, 1]
+        for name in self.added.files:
+            batch = self.graph.store.get(name, 0)
+            yield batch.column("src").to_numpy(), batch.column("dst").to_numpy()
 
 
 def search(
@@ -187,36 +213,45 @@ def grow(
         graph, copies = kept.graph, kept.copies
         graph.plan = replace(graph.plan, device=device)
     added = graph.add(source, wanted[before:], mapper)
-    return Kept(graph, valid, wanted, np.concatenate([copies, added.copies]))
+    return Kept(graph, valid, wanted, np.concatenate([copies, added.copies]), added)
 
 
-def gathered(kept: Kept, equals: Sequence[Ints], ids: Ints | None = None) -> Searched:
+def gathered(
+    kept: Kept, equals: Sequence[Ints], ids: Ints | None = None, chosen: Ints | None = None
+) -> Searched:
     """Nodes and edges of a graph by cells, in memory.
 
     Args:
         kept: What was searched.
-        equals: See ``search``.
-        ids: Of all rows, int64 (n,), ascending; ``None`` where they are row numbers.
+        equals: See ``search``; over the chosen rows, by their places among them.
+        ids: Of the chosen rows, int64 (n,), ascending; ``None`` where they are row numbers.
+        chosen: Rows that are wanted, int64 (n,), ascending, whole components only; their
+            nodes and edges are numbered by place. ``None`` for all.
     """
+    valid, copies = kept.valid, kept.copies
+    batches = kept.graph.pairs()
+    if chosen is not None:
+        names = chosen if ids is None else ids
+        valid, among = valid[chosen], IdFilter(names)
+        copies = copies[among(copies[:, 0])]
+        batches, ids = kept.graph.pairs(among), names
+
+    place = None if ids is None else Rows(ids)
 
     def rows(values: Ints) -> Ints:
-        return values if ids is None else np.searchsorted(ids, values)
+        return values if place is None else place(values)
 
-    first = np.arange(len(kept.valid))
-    first[rows(kept.copies[:, 0])] = rows(kept.copies[:, 1])
+    first = replace(kept, valid=valid, copies=copies).first_of_equal(ids)
     nodes = collapse([first, *equals])
-    pairs = pa.Table.from_batches(list(kept.graph.pairs()), schema=PAIRS)
+    pairs = pa.Table.from_batches(list(batches), schema=PAIRS)
     src, dst = (nodes.of_row[rows(pairs.column(name).to_numpy())] for name in ("src", "dst"))
-    low, high, similarity = sorted_pairs(
-        len(nodes),
-        np.minimum(src, dst),
-        np.maximum(src, dst),
-        pairs.column("similarity").to_numpy(),
+    low, high, similarity = distinct_pairs(
+        len(nodes), src, dst, pairs.column("similarity").to_numpy()
     )
     _, reach = kept.graph.saturated()
     floor = kept.graph.floor
     graph = NeighbourGraph(len(nodes), low, high, similarity, floor, "cells", reach)
-    return Searched(nodes, graph, kept.valid, cells=len(kept.graph.plan.index))
+    return Searched(nodes, graph, valid, cells=len(kept.graph.plan.index))
 
 
 def _search_faiss(
@@ -287,50 +322,3 @@ class _Room:
             return MemoryStore()
         folder = tempfile.TemporaryDirectory(prefix="winnow-cells-")
         return FolderStore(self.stack.enter_context(folder))
-
-
-def add_perceptual(
-    searched: Searched, source: Source, hashes: Hashes, known: Bools, distance: int
-) -> Searched:
-    """Add the pairs whose hashes almost agree, where the vectors confirm them.
-
-    An exact search has found these pairs already; an approximate or saturated one may not.
-
-    Args:
-        searched: What the neighbour search found.
-        source: Of the vectors that were searched.
-        hashes: Perceptual hash of each row, uint64 (n,).
-        known: Which rows have a hash, bool (n,).
-        distance: Bits that may differ, 0..32.
-
-    Returns:
-        The same, with the confirmed pairs among the edges.
-    """
-    nodes, graph, valid = searched.nodes, searched.graph, searched.valid
-    rows = nodes.spokesman(valid)
-    close = close_hashes(hashes[rows], known[rows] & valid[rows], distance)
-    new = ~graph.has(close.src, close.dst)
-    src, dst = close.src[new], close.dst[new]
-    similarity = _cosine_of_rows(source, rows[src], rows[dst])
-    good = similarity >= np.float64(graph.floor)
-    src, dst, alike = sorted_pairs(
-        graph.count,
-        np.concatenate([graph.src, src[good]]),
-        np.concatenate([graph.dst, dst[good]]),
-        np.concatenate([graph.similarity, similarity[good]]),
-    )
-    joined = replace(graph, src=src, dst=dst, similarity=alike)
-    return replace(searched, graph=joined, crowded=close.crowded)
-
-
-def _cosine_of_rows(source: Source, left: Ints, right: Ints) -> Floats:
-    """Similarity of pairs of rows that are read again, block by block."""
-    rows, place = np.unique(np.concatenate([left, right]), return_inverse=True)
-    units = np.zeros((len(rows), source.width), dtype=np.float32)
-    start = 0
-    for block, size in enumerate(source.sizes.tolist()):
-        first, last = np.searchsorted(rows, [start, start + size])
-        if last > first:
-            units[first:last] = as_units(source.read(block)[1][rows[first:last] - start])[0]
-        start += size
-    return cosine(units, place[: len(left)], place[len(left) :])

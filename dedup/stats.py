@@ -5,48 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from dedup.arrays import Ints
 from dedup.cells.graph import Mapper
 from dedup.cells.source import Source
+from dedup.evidence import REASONS
 from dedup.options import DedupOptions
 from dedup.recall import Recall, draw_sample, exact_pairs
 from dedup.search import Searched
-from dedup.solve import Solution
+from dedup.settled import Settled
 
 
-def describe(
-    searched: Searched, solution: Solution, reasons: pa.Array, options: DedupOptions
-) -> dict[str, Any]:
-    """Figures of a search and its solution."""
+def describe(searched: Searched, settled: Settled, options: DedupOptions) -> dict[str, Any]:
+    """Figures of a search and of what was decided.
+
+    Args:
+        searched: Of what was searched now; its figures of nodes and edges are not used.
+        settled: Of all rows.
+        options: Of both.
+    """
     graph, threshold = searched.graph, options.threshold
-    _, members = np.unique(solution.component, return_counts=True)
-    counts = {str(pair["values"]): int(pair["counts"]) for pair in reasons.value_counts().tolist()}
+    members = np.bincount(settled.component)
     stats: dict[str, Any] = {
-        "items": len(solution.keep),
-        "distinct": len(searched.nodes),
+        "items": len(settled),
+        "distinct": int(np.count_nonzero(settled.node)),
         "method": graph.method,
         "cells": searched.cells,
         "threshold": threshold,
         "floor": graph.floor,
         "within": options.communities.within,
-        "pairs": len(graph.above(threshold)),
-        "pairs_above_floor": len(graph),
+        "pairs": int(settled.near.sum(dtype=np.int64)),
+        "pairs_above_floor": int(settled.pairs.sum(dtype=np.int64)),
         "saturated": graph.saturated(threshold),
         "saturated_above_floor": graph.saturated(graph.floor),
-        "crowded_hashes": searched.crowded,
-        "vectors_without_direction": int(np.count_nonzero(~searched.valid)),
+        "crowded_hashes": settled.by_hash.crowded,
+        "vectors_without_direction": int(np.count_nonzero(~settled.valid)),
         "components": int(np.count_nonzero(members > 1)),
         "largest_component": int(members.max(initial=0)),
-        "kept": int(np.count_nonzero(solution.keep)),
+        "kept": int(np.count_nonzero(settled.keep)),
+        "components_cut": int(settled.cut.sum(dtype=np.int64)),
     }
-    stats["components_cut"] = sum(len(notes.cuts) for notes in solution.notes)
-    for name, labels in solution.levels.items():
-        _, members = np.unique(labels, return_counts=True)
-        stats[f"{name}_communities"] = int(np.count_nonzero(members > 1))
-    for reason in ("exact", "perceptual", "semantic"):
-        stats[f"removed_{reason}"] = counts.get(reason, 0)
+    for name, labels in settled.levels.items():
+        stats[f"{name}_communities"] = int(np.count_nonzero(np.bincount(labels) > 1))
+    for code, reason in enumerate(REASONS[1:], start=1):
+        stats[f"removed_{reason}"] = int(np.count_nonzero(settled.reason == code))
     return stats
 
 

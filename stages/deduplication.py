@@ -79,10 +79,11 @@ def _deduplicate_added(
         new = source.after(found.partitions)
         if not outgrown(found.kept, int(new.sizes.sum()), resolve_device(options.graph.device)):
             session.kept = found.kept
+            session.settled, session.recipe = found.settled, found.decided
             session.added = new if new.partitions else None
     decided = deduplicate(items, source, options, session)
     if session.kept is not None:
-        graph.save(session.kept, inputs)
+        graph.save(session.kept, inputs, session.settled, session.recipe)
     return decided
 
 

@@ -23,6 +23,7 @@ from dedup.cells.graph import CellGraph, cell_count
 from dedup.cells.state import dump, load
 from dedup.cells.store import write_arrow
 from dedup.search import Kept
+from dedup.settled import Settled
 from dedup.vectors import from_arrow
 from stages.contract import Reads
 from stages.corpus import Corpus, Partition, digest
@@ -30,6 +31,7 @@ from stages.storage import Storage, child
 
 _FOLDER = "graph"
 _STATE = "state.npz"
+_SETTLED = "settled_"
 _GENERATION = re.compile(r"cells-(\d+)/")
 #: Rows of a block at least, but for the last: partitions are read together up to this.
 BLOCK_ROWS = 32_768
@@ -159,10 +161,14 @@ class Found:
     Args:
         kept: What was searched.
         partitions: The partitions it covers: so many of the first.
+        settled: What was decided about their items, where that is known.
+        decided: Recipe of these decisions.
     """
 
     kept: Kept
     partitions: int
+    settled: Settled | None
+    decided: str
 
 
 @dataclass
@@ -203,17 +209,38 @@ class CorpusGraph:
         whole = _named(graph) <= set(self._files())
         if covered["recipe"] != self.recipe or not same or not whole:
             return None
-        return Found(Kept(graph, more["valid"], more["wanted"], more["copies"]), len(known))
+        decisions = {
+            name.removeprefix(_SETTLED): values
+            for name, values in more.items()
+            if name.startswith(_SETTLED)
+        }
+        return Found(
+            kept=Kept(graph, more["valid"], more["wanted"], more["copies"]),
+            partitions=len(known),
+            settled=Settled.from_arrays(decisions) if decisions else None,
+            decided=covered.get("decided", ""),
+        )
 
-    def save(self, kept: Kept, inputs: dict[Partition, str]) -> None:
-        """Keep a graph for later runs; what it replaces goes."""
-        covered = {"recipe": self.recipe, "inputs": list(inputs.values())}
+    def save(
+        self, kept: Kept, inputs: dict[Partition, str], settled: Settled | None, decided: str
+    ) -> None:
+        """Keep a graph for later runs; what it replaces goes.
+
+        Args:
+            kept: The graph.
+            inputs: As ``load`` will be given them.
+            settled: What was decided about its items.
+            decided: Recipe of these decisions.
+        """
+        covered = {"recipe": self.recipe, "inputs": list(inputs.values()), "decided": decided}
+        decisions = {} if settled is None else settled.arrays()
         data = dump(
             kept.graph,
             valid=kept.valid,
             wanted=kept.wanted,
             copies=kept.copies,
             covered=np.frombuffer(json.dumps(covered).encode(), dtype=np.uint8),
+            **{f"{_SETTLED}{name}": values for name, values in decisions.items()},
         )
         self.corpus.storage.write(child(self.store.uri, _STATE), data)
         kept.graph.sweep()

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Doubles, Floats, Ints
+from dedup.cells.among import IdFilter
 from dedup.cells.calibrate import TRIALS, calibrated
 from dedup.cells.centroids import train_cells
 from dedup.cells.codes import encode
@@ -153,11 +154,13 @@ class Added:
         copies: Ids of rows whose vector is that of a row with a lower id, and that row, (c, 2).
         touched: Groups whose pairs were found anew, old ones included.
         written: Rows written, once for each cell.
+        files: Of the pairs that were found.
     """
 
     copies: Ints
     touched: list[int]
     written: int
+    files: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -224,6 +227,7 @@ class CellGraph:
             copies=np.concatenate([np.zeros((0, 2), dtype=np.int64), *copies]),
             touched=sorted(anew),
             written=sum(part.written for part in scattered),
+            files=[names[-1] for names in self.edges.values() if names[-1].startswith(prefix)],
         )
 
     def _compare(
@@ -252,12 +256,15 @@ class CellGraph:
         ]
 
     def _most_pairs(self, group: int, result: Compared) -> int:
-        """The most pairs of a row in a group, old and new, or more where a list is full."""
+        """The most pairs of a row that has new ones, or more where a list is full."""
         if group in self.full and len(self.full[group][0]):
             return self.most + 1
-        batches = [self.store.get(name, 0) for name in (*self.edges[group], result.name)]
-        ends = [batch.column(name).to_numpy() for batch in batches for name in ("src", "dst")]
-        return int(np.unique(np.concatenate(ends), return_counts=True)[1].max(initial=0))
+        new = np.concatenate(_ends(self.store.get(result.name, 0)))
+        among = IdFilter(np.unique(new))
+        old = [
+            end[among(end)] for name in self.edges[group] for end in _ends(self.store.get(name, 0))
+        ]
+        return int(np.unique(np.concatenate([new, *old]), return_counts=True)[1].max(initial=0))
 
     def _note(self, group: int, result: Compared, *, replaced: bool) -> None:
         if replaced:
@@ -268,11 +275,16 @@ class CellGraph:
         self.edges.setdefault(group, []).append(result.name)
         self.full[group] = (result.full, result.reach)
 
-    def pairs(self) -> Iterator[pa.RecordBatch]:
-        """All pairs, group by group: src < dst (int64), similarity (float32); each once."""
+    def pairs(self, among: IdFilter | None = None) -> Iterator[pa.RecordBatch]:
+        """Pairs, group by group: src < dst (int64), similarity (float32); each once.
+
+        Args:
+            among: Only pairs whose lower end is among these; ``None`` for all.
+        """
         for group in sorted(self.edges):
             for name in self.edges[group]:
-                yield self.store.get(name, 0)
+                batch = self.store.get(name, 0)
+                yield batch if among is None else batch.take(among(batch.column("src").to_numpy()))
 
     def saturated(self) -> tuple[Ints, Floats]:
         """Ids of the rows whose list is full in some cell, and the highest end of a list."""
@@ -293,3 +305,7 @@ class CellGraph:
         for name in self.superseded:
             self.store.remove(name)
         self.superseded = []
+
+
+def _ends(batch: pa.RecordBatch) -> list[Ints]:
+    return [batch.column(name).to_numpy() for name in ("src", "dst")]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dedup.arrays import Ints
+from dedup.arrays import Floats, Ints
+from dedup.cells.codes import Codes
 
 
 class Ragged:
@@ -30,9 +31,36 @@ class Ragged:
         first = self.parts[0]
         taken = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
         part, row = self._part[rows], self._row[rows]
+        if len(self.parts) == 1:
+            return np.take(first, row, axis=0, out=taken)
         order = np.argsort(part, kind="stable")
         cuts = np.searchsorted(part[order], np.arange(len(self.parts) + 1))
         for number in np.flatnonzero(np.diff(cuts)).tolist():
             mine = order[cuts[number] : cuts[number + 1]]
             taken[mine] = self.parts[number][row[mine]]
         return taken
+
+
+class RaggedCodes:
+    """Codes that lie in several files, made one array where they are needed.
+
+    A cell's codes fit the processor's cache, those of a group do not.
+
+    Args:
+        values: int8 (n, p).
+        scale: float32 (n,).
+        error: float32 (n,).
+    """
+
+    def __init__(self, values: Ragged, scale: Floats, error: Floats) -> None:
+        self._values = values
+        self._scale = scale
+        self._error = error
+
+    def take(self, rows: Ints) -> Codes:
+        """The codes of some rows, int64 (m,)."""
+        return Codes(self._values.take(rows), self._scale[rows], self._error[rows])
+
+    def all(self) -> Codes:
+        """The codes of all rows."""
+        return self.take(np.arange(len(self._scale)))

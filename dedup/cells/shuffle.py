@@ -11,7 +11,7 @@ import pyarrow as pa
 from dedup.arrays import Bools, Hashes, Ints, Vectors
 from dedup.cells.assign import Cells
 from dedup.cells.codes import Codes, padded
-from dedup.cells.ragged import Ragged
+from dedup.cells.ragged import Ragged, RaggedCodes
 from dedup.cells.store import Store, as_binary, from_binary
 
 _FIXED_BYTES = 40
@@ -70,7 +70,7 @@ class Gathered:
     ids: Ints
     hashes: Hashes
     vectors: Ragged
-    codes: Codes | None
+    codes: RaggedCodes | None
     new: Bools
 
 
@@ -157,7 +157,7 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
     )
 
 
-def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> Codes | None:
+def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> RaggedCodes | None:
     if not layout.codes:
         return None
     values = Ragged(_views(batches, "code", np.dtype(np.int8), padded(layout.width)), order)
@@ -165,7 +165,7 @@ def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> Codes 
         np.concatenate([batch.column(name).to_numpy() for batch in batches])[order]
         for name in ("scale", "error")
     )
-    return Codes(values.take(np.arange(len(order))), scale, error)
+    return RaggedCodes(values, scale, error)
 
 
 def _views(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
+from dedup.cells.among import IdFilter
 from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, nearest_in_lists
 from dedup.cells.centroids import CellIndex
 from dedup.cells.codes import Codes, encode, padded
@@ -147,19 +148,24 @@ def assign(codes: Codes, plan: CellPlan) -> Cells:
     )
 
 
-def first_equal(cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors]) -> tuple[Bools, Ints]:
+def first_equal(
+    cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors], asked: Bools | None = None
+) -> tuple[Bools, Ints]:
     """For each row the first row of the same cell with an equal unit vector.
 
     Args:
         cell: int32 (n,).
         hashes: Of the unit rows, uint64 (n,).
         take: Gives the vectors of some rows.
+        asked: Rows that may equal others, bool (n,): the rest are known to differ among
+            themselves. ``None``: all may.
 
     Returns:
         Which rows are the first, bool (n,), and the first of each, int64 (n,).
     """
     first = np.arange(len(cell))
-    some = _repeated(hashes ^ (cell.astype(np.uint64) * MIX))
+    keys = hashes ^ (cell.astype(np.uint64) * MIX)
+    some = _repeated(keys) if asked is None else _like(keys, asked)
     order = some[np.lexsort((some, hashes[some], cell[some]))]
     same = (np.diff(hashes[order]) == 0) & (np.diff(cell[order]) == 0)
     if same.any():
@@ -183,6 +189,12 @@ def _repeated(keys: Hashes) -> Ints:
         return np.zeros(0, dtype=np.int64)
     place = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
     return np.flatnonzero(twice[place] == keys)
+
+
+def _like(keys: Hashes, asked: Bools) -> Ints:
+    """Places of the keys that occur among those of the rows asked for."""
+    signed = keys.view(np.int64)
+    return IdFilter(np.unique(signed[asked]))(signed)
 
 
 @dataclass(frozen=True)
@@ -231,7 +243,8 @@ class Compare:
     def __call__(self, group: int) -> Compared:
         """Compare one group, and write its pairs."""
         rows = gather(self.store, self.plan.layout, group, list(self.old), list(self.new))
-        distinct, first = first_equal(rows.cell, rows.hashes, rows.vectors.take)
+        asked = rows.new if self.old else None
+        distinct, first = first_equal(rows.cell, rows.hashes, rows.vectors.take, asked)
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
         runs = [np.flatnonzero(distinct[start:stop]) + start for start, stop in _runs(rows.cell)]
@@ -262,9 +275,7 @@ class Compare:
         for chosen in runs:
             new = chosen[rows.new[chosen]]
             if len(new):
-                place, other = reaching(
-                    rows.codes.take(new), _codes_of(rows.codes, chosen), self.floor
-                )
+                place, other = reaching(rows.codes.take(new), rows.codes.take(chosen), self.floor)
                 lefts.append(new[place])
                 rights.append(chosen[other])
         left, right = np.concatenate(lefts), np.concatenate(rights)
@@ -301,7 +312,7 @@ class Compare:
             units = lazy.take(np.arange(len(chosen)))
             codes = encode(units)
         else:
-            codes = _codes_of(rows.codes, chosen)
+            codes = rows.codes.take(chosen)
         cell = Cell(
             number=int(rows.cell[chosen[0]]),
             ids=rows.ids[chosen],
@@ -312,12 +323,6 @@ class Compare:
             new=rows.new[chosen] if self.old else None,
         )
         return compare(cell, self.floor, self.most)
-
-
-def _codes_of(codes: Codes, rows: Ints) -> Codes:
-    """The codes of some rows, ascending; mostly without a copy."""
-    together = len(rows) == rows[-1] - rows[0] + 1
-    return codes.take(slice(rows[0], rows[-1] + 1) if together else rows)
 
 
 def _by_id(ids: Ints, pairs: Pairs) -> tuple[Ints, Ints, Floats, Ints, Floats]:

@@ -39,7 +39,7 @@ def on_device(way: Lane, rows: Gathered, *, few: bool) -> Group:
             helps only where codes were stored with the rows.
     """
     if few and rows.codes is not None:
-        return _Coded(way, rows.vectors, _stored(way, rows.codes))
+        return _Coded(way, rows.vectors, _stored(way, rows.codes.all()))
     return _Whole(way, rows.vectors.order, *_encoded(way, rows.vectors.parts))
 
 

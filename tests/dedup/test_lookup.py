@@ -1,0 +1,51 @@
+"""Rows of ids, and which ids are among others: against dictionaries and sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedup.cells.among import IdFilter
+from dedup.lookup import Rows
+
+IDS = st.one_of(
+    st.lists(st.integers(-(2**63), 2**63 - 1), unique=True),
+    st.lists(st.integers(0, 50), unique=True),
+    # As items are numbered: runs that start far from each other, some rows missing.
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), unique=True).map(
+        lambda pairs: [(part << 20) + row for part, row in pairs]
+    ),
+)
+
+
+@settings(deadline=None)
+@given(IDS, st.data())
+def test_every_id_has_its_row_and_no_other_has_one(ids: list[int], data: st.DataObject) -> None:
+    ids = sorted(ids)
+    asked = data.draw(st.lists(st.sampled_from(ids))) if ids else []
+    asked += data.draw(st.lists(st.integers(-(2**63), 2**63 - 1)))
+    row = {each: place for place, each in enumerate(ids)}
+    rows = Rows(np.array(ids, dtype=np.int64))
+    wanted = np.array(asked, dtype=np.int64)
+    assert rows.find(wanted).tolist() == [row.get(each, -1) for each in asked]
+    if all(each in row for each in asked):
+        assert rows(wanted).tolist() == [row[each] for each in asked]
+    else:
+        with pytest.raises(ValueError, match="belong to no node"):
+            rows(wanted)
+
+
+@settings(deadline=None)
+@given(IDS, IDS)
+def test_the_filter_passes_the_wanted_and_no_others(wanted: list[int], others: list[int]) -> None:
+    asked = np.array([*wanted, *others], dtype=np.int64)
+    among = IdFilter(np.unique(np.array(wanted, dtype=np.int64)))
+    assert among(asked).tolist() == [at for at, each in enumerate(asked) if each in set(wanted)]
+
+
+@pytest.mark.parametrize("ids", [[3, 3], [4, 1]])
+def test_ids_out_of_order_are_refused(ids: list[int]) -> None:
+    with pytest.raises(ValueError, match="strictly ascending"):
+        Rows(np.array(ids))
