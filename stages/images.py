@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,9 @@ from stages.contract import ItemError, Reason, UnavailableError
 from stages.sources.base import is_content_error
 from stages.storage import Storage
 
+if TYPE_CHECKING:
+    from stages.sources.video import FrameFinder
+
 #: Columns of ``items`` that say where the bytes of an image lie.
 IMAGE_COLUMNS = ("uri", "container", "member", "offset", "length", "key")
 
@@ -30,6 +33,8 @@ PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "J
 # ``ingest`` refuses images above the configured size from their header; Pillow's own
 # limit would refuse what the user has allowed.
 Image.MAX_IMAGE_PIXELS = None
+
+Seen = TypeVar("Seen")
 
 _OPEN_FILES = 8
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -51,6 +56,7 @@ class ImageReader:
         # One table and one column of a row group: rows come in order.
         self._tables: dict[str, pq.ParquetFile] = {}
         self._columns: dict[tuple[str, str, int], pa.ChunkedArray] = {}
+        self._frames: FrameFinder | None = None
 
     def __enter__(self) -> ImageReader:
         return self
@@ -61,6 +67,8 @@ class ImageReader:
         self._files.clear()
         self._tables.clear()
         self._columns.clear()
+        if self._frames is not None:
+            self._frames.close()
 
     def read(self, row: dict[str, Any]) -> bytes:
         """The encoded image of one row.
@@ -89,10 +97,20 @@ class ImageReader:
     def _read(self, row: dict[str, Any]) -> bytes:
         if row["container"] == "parquet":
             return self._read_cell(row["uri"], row["member"], row["offset"])
+        if row["container"] == "video":
+            return self._finder().png(row["uri"], int(row["member"]), row["offset"])
         if row["offset"] is None:
             return self._read_file(row["uri"])
         self._check_length(row["length"])
         return self._file(row["uri"]).read_at(row["length"], row["offset"])
+
+    def _finder(self) -> FrameFinder:
+        from stages.sources.video import FrameFinder
+
+        with self._lock:
+            if self._frames is None:
+                self._frames = FrameFinder(self._storage)
+            return self._frames
 
     def _read_file(self, uri: str) -> bytes:
         if self._max_bytes is None:
@@ -174,10 +192,26 @@ def decode(data: bytes) -> Image.Image:
     Raises:
         ItemError: If Pillow cannot decode it.
     """
+    return decode_and_look(data, lambda _: None)[0]
+
+
+def decode_and_look(data: bytes, look: Callable[[Image.Image], Seen]) -> tuple[Image.Image, Seen]:
+    """Decode as ``decode`` does, and look at the image as stored before it is converted.
+
+    Args:
+        data: The encoded image.
+        look: Called with the decoded image in its own mode, format and orientation.
+
+    Returns:
+        The RGB image, and what ``look`` returned.
+
+    Raises:
+        ItemError: If Pillow cannot decode it.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(ImageOps.exif_transpose(image)), look(image)
     except (ItemError, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on hostile bytes
@@ -225,7 +259,23 @@ def read_images(
     """
     rows = table.select(list(IMAGE_COLUMNS)).to_pylist()
     with ImageReader(storage) as reader:
-        yield from _in_order(lambda row: _caught(reader.read, row), rows, threads)
+        yield from read_rows(rows, reader, threads=threads)
+
+
+def read_rows(
+    rows: Iterable[dict[str, Any]], reader: ImageReader, *, threads: int = 1
+) -> Iterator[bytes | ItemError]:
+    """The encoded images of any number of rows, in their order.
+
+    Args:
+        rows: With the columns ``IMAGE_COLUMNS``; read a few times ``threads`` ahead.
+        reader: Reads them.
+        threads: Reads in flight.
+
+    Yields:
+        The bytes, or the error that quarantines the item.
+    """
+    yield from _in_order(lambda row: _caught(reader.read, row), rows, threads)
 
 
 def map_bytes(
@@ -294,7 +344,7 @@ def _caught(function: Callable[..., Any], row: dict[str, Any]) -> Any:  # noqa: 
 
 
 def _in_order(
-    function: Callable[[dict[str, Any]], Any], rows: list[dict[str, Any]], threads: int
+    function: Callable[[dict[str, Any]], Any], rows: Iterable[dict[str, Any]], threads: int
 ) -> Iterator[Any]:
     if threads <= 1:
         yield from map(function, rows)

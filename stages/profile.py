@@ -10,13 +10,8 @@ from PIL import Image
 from pydantic import Field
 
 from stages.contract import MapStage, Output, Reads, Resources, StageSettings, split_results
-from stages.images import IMAGE_COLUMNS, map_images
+from stages.images import IMAGE_COLUMNS, ImageReader, decode_and_look, map_bytes
 from stages.schemas import PROFILE
-from stages.signals.encoding import jpeg_quality, reencoded_bytes_per_pixel, size_ratio
-from stages.signals.pixels import pixel_signals
-
-#: Columns that only trained models fill; null until weights are configured.
-LEARNED_SCORES = ("aesthetic", "nsfw", "aigc", "watermark", "image_text")
 
 
 class ProfileSettings(StageSettings):
@@ -34,8 +29,8 @@ class ProfileStage(MapStage):
     """Measures every image once; see ``stages.signals`` for units and formulas."""
 
     name = "profile"
-    version = 1
-    reads = (Reads("items", IMAGE_COLUMNS),)
+    version = 2
+    reads = (Reads("items", (*IMAGE_COLUMNS, "format", "frames")),)
 
     @property
     def resources(self) -> Resources:
@@ -45,25 +40,33 @@ class ProfileStage(MapStage):
     def process(self, table: pa.Table) -> Output:
         """Profile a partition of items."""
         measure = partial(measure_image, reencode_quality=self.settings.reencode_quality)
-        results = map_images(table, self.storage, measure, threads=self.settings.threads)
+        with ImageReader(self.storage) as reader:
+            results = map_bytes(table, reader, measure, threads=self.settings.threads)
         return split_results(table, results, PROFILE)
 
 
-def measure_image(
-    image: Image.Image, row: dict[str, Any], *, reencode_quality: int
-) -> dict[str, Any]:
-    """All signals of one image, by column of ``profile``; learned scores are null.
+def measure_image(data: bytes, row: dict[str, Any], *, reencode_quality: int) -> dict[str, Any]:
+    """All signals of one image, by column of ``profile``.
 
     Args:
-        image: RGB, of any size.
-        row: Holds ``data``, the encoded bytes.
+        data: The encoded image.
+        row: Of ``items``; ``format`` and ``frames`` say whether the image moves.
         reencode_quality: JPEG quality of ``reencode_bpp``, 1..95.
+
+    Raises:
+        ItemError: If the image cannot be decoded.
     """
-    data: bytes = row["data"]
+    # Compiled loops take half a second to load: not for whoever only wants the settings.
+    from stages.signals.encoding import alpha_share, animated
+    from stages.signals.measure import encoding_signals, pixel_signals
+
+    def look(image: Image.Image) -> tuple[float, dict[int, list[int]] | None]:
+        return alpha_share(image), getattr(image, "quantization", None)
+
+    image, (transparent, tables) = decode_and_look(data, look)
     return {
-        **pixel_signals(image),
-        "size_ratio": size_ratio(len(data), image.width, image.height),
-        "jpeg_quality": jpeg_quality(data),
-        "reencode_bpp": reencoded_bytes_per_pixel(image, reencode_quality),
-        **dict.fromkeys(LEARNED_SCORES),
+        **pixel_signals(image, reencode_quality),
+        **encoding_signals(len(data), image.width, image.height, tables),
+        "alpha_share": transparent,
+        "animated": animated(row.get("frames"), row.get("format")),
     }

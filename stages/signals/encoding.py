@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import io
+from functools import lru_cache
 
 import numpy as np
+import simplejpeg
+from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.signals.pixels import bounded
-
 _RAW_BYTES_PER_PIXEL = 3
 _START_OF_SCAN = b"\xff\xda"
+
+_TILE = 16  # a coded unit of a 4:2:0 JPEG
+#: Tiles of the working copy that are encoded to measure it.
+MOST_TILES = 48
 
 # Greatest mean relative distance to a scaled Annex K table at which a quality is stated.
 # Tables of encoders with a design of their own lie above it.
@@ -33,37 +37,85 @@ _LUMINANCE_TABLE = np.array(
 
 
 def size_ratio(encoded_bytes: int, width: int, height: int) -> float:
-    """Encoded size over raw size; low: over-compressed, or little to compress.
+    """Actual over ideal size; low: over-compressed, or little to compress.
 
     ratio = bytes / (width x height x 3), without unit, > 0. About 0.05 to 0.2 for a
-    photographic JPEG, 0.3 and more for lossless formats. Full resolution. Source: the
-    compression ratio of the Z-Image report, section 2.1, turned round: the report prints
-    raw over encoded and calls it low when over-compressed, which fits only this direction.
+    photographic JPEG, 0.3 and more for lossless formats. Full resolution. The inverse of
+    ``compression_ratio``; this direction is the one in which low means over-compressed.
+
+    Args:
+        encoded_bytes: Size of the file, or of the member or cell that holds the image.
+        width: In pixels, at full resolution.
+        height: In pixels, at full resolution.
     """
     return encoded_bytes / (width * height * _RAW_BYTES_PER_PIXEL)
 
 
-def reencoded_bytes_per_pixel(image: Image.Image, quality: int) -> float:
-    """Bytes per pixel after a JPEG encoding made for the purpose; low: little information.
+def compression_ratio(encoded_bytes: int, width: int, height: int) -> float:
+    """Ideal over actual size; high: over-compressed, or little to compress.
 
-    Baseline JPEG, 4:2:0, of the bounded copy; only the entropy-coded scan is counted, as
-    600 bytes of headers would swamp a small image. Source: the transient-JPEG bits per
-    pixel of the Z-Image report, section 2.1, which does not state its quality.
+    ratio = width x height x 3 / bytes, without unit, > 0. Full resolution. Source: the
+    compression ratio of the Z-Image report, section 2.1. The report defines it like this and
+    says that *low* ratios mark over-compressed images; but their actual size is small, and
+    a ratio over it high.
 
     Args:
-        image: RGB, of any size.
+        encoded_bytes: Size of the file, or of the member or cell that holds the image.
+        width: In pixels, at full resolution.
+        height: In pixels, at full resolution.
+    """
+    return width * height * _RAW_BYTES_PER_PIXEL / encoded_bytes
+
+
+def reencoded_bytes_per_pixel(pixels: NDArray[np.uint32], quality: int) -> float:
+    """Bytes per pixel after a JPEG encoding made for the purpose; low: little information.
+
+    Baseline JPEG, 4:2:0, of at most 48 tiles of 16 x 16 pixels that are spread evenly over
+    the working copy, side by side in one row; an image with a side under 16 is encoded as it
+    is. Only the entropy-coded scan is counted, as 600 bytes of headers would swamp a small
+    image. > 0, seldom above 1. Source: the transient-JPEG bytes per pixel of the Z-Image
+    report, section 2.1, which states neither quality nor scale.
+
+    Args:
+        pixels: (height, width), packed, of the working copy.
         quality: 1..95, on libjpeg's scale; figures compare only at the same quality.
     """
-    copy = bounded(image)
-    buffer = io.BytesIO()
-    copy.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-    data = buffer.getvalue()
+    height, width = pixels.shape
+    across, down = width // _TILE, height // _TILE
+    if across * down > 0:
+        tiles = min(MOST_TILES, across * down)
+        sample = np.empty((_TILE, _TILE * tiles), dtype=np.uint32)
+        _gather(pixels, across, across * down, sample)
+    else:
+        sample = np.ascontiguousarray(pixels)
+    rows, columns = sample.shape
+    data = simplejpeg.encode_jpeg(
+        sample.view(np.uint8).reshape(rows, columns, 4),
+        quality=quality,
+        colorspace="RGBX",
+        colorsubsampling="420",
+        fastdct=False,
+    )
     # Inside a scan every 0xff is escaped, so the last marker is the true one.
     scan = len(data) - data.rindex(_START_OF_SCAN)
-    return scan / (copy.width * copy.height)
+    return scan / (columns * rows)
 
 
-def jpeg_quality(data: bytes) -> int | None:
+@njit(cache=True, nogil=True)
+def _gather(
+    pixels: NDArray[np.uint32], across: int, available: int, sample: NDArray[np.uint32]
+) -> None:
+    """Copy tiles at equal distances along the rows of tiles, side by side."""
+    tiles = sample.shape[1] // _TILE
+    for tile in range(tiles):
+        place = (2 * tile + 1) * available // (2 * tiles)
+        top, left = place // across * _TILE, place % across * _TILE
+        for y in range(_TILE):
+            for x in range(_TILE):
+                sample[y, tile * _TILE + x] = pixels[top + y, left + x]
+
+
+def jpeg_quality(tables: dict[int, list[int]] | None) -> int | None:
     """Quality at which a JPEG was last saved, 1..100, on libjpeg's scale; low: lossy.
 
     The nearest of the hundred scalings of the luminance table of ITU-T T.81 Annex K, by
@@ -72,19 +124,20 @@ def jpeg_quality(data: bytes) -> int | None:
     its heirs. Saving a bad JPEG again at high quality hides what was lost before.
 
     Args:
-        data: The encoded image.
+        tables: The quantisation tables by number, in natural order; 0 is the luminance's.
 
     Returns:
         None for other formats, and for tables that are no scaling of Annex K.
     """
-    if not data.startswith(b"\xff\xd8"):
-        return None
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        tables: dict[int, list[int]] = getattr(image, "quantization", {})
-    luminance = np.array(tables.get(0, ()), dtype=np.float64)
-    if luminance.shape != (64,):
-        return None
-    distances = (np.abs(luminance - _SCALED_TABLES) / _SCALED_TABLES).mean(axis=1)
+    luminance = tuple((tables or {}).get(0, ()))
+    return _nearest_quality(luminance) if len(luminance) == _LUMINANCE_TABLE.size else None
+
+
+@lru_cache(maxsize=1024)
+def _nearest_quality(luminance: tuple[int, ...]) -> int | None:
+    # Tables of 16 bits, which few encoders write, are not cut at 255.
+    candidates = _SCALED_TABLES if max(luminance) > 255 else np.minimum(_SCALED_TABLES, 255)
+    distances = (np.abs(np.array(luminance) - candidates) / candidates).mean(axis=1)
     best = int(distances.argmin())
     return best + 1 if distances[best] <= _MAX_TABLE_DISTANCE else None
 
@@ -93,8 +146,39 @@ def _scaled_tables() -> NDArray[np.int64]:
     """The luminance table at qualities 1..100: (100, 64)."""
     quality = np.arange(1, 101)
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    tables = (_LUMINANCE_TABLE[None, :] * scale[:, None] + 50) // 100
-    return np.clip(tables, 1, 255)
+    return np.maximum((_LUMINANCE_TABLE[None, :] * scale[:, None] + 50) // 100, 1)
 
 
 _SCALED_TABLES = _scaled_tables()
+
+
+def alpha_share(image: Image.Image) -> float:
+    """Share of the pixels that are not fully opaque, of the first frame at full resolution.
+
+    alpha < 255; 0..1, without unit; 0 for images without transparency.
+
+    Args:
+        image: As decoded, before any conversion.
+    """
+    if not image.has_transparency_data:
+        return 0.0
+    alpha = image if image.mode in {"RGBA", "LA"} else image.convert("RGBA")
+    opaque = alpha.getchannel("A").histogram()[255]
+    return 1 - opaque / (image.width * image.height)
+
+
+def animated(frames: int | None, kind: str | None) -> bool | None:
+    """Whether the file moves: more than one frame, in a format whose frames follow in time.
+
+    True for GIF, WebP, PNG and AVIF with several frames; the pages of a TIFF are no frames.
+
+    Args:
+        frames: As ``ingest`` counted them.
+        kind: The format's name in ``items``.
+
+    Returns:
+        None where ``ingest`` counted none.
+    """
+    if frames is None:
+        return None
+    return frames > 1 and kind != "tiff"

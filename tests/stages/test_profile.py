@@ -11,7 +11,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from stages.contract import Reason
-from stages.profile import LEARNED_SCORES, ProfileSettings, ProfileStage
+from stages.inspection import inspect
+from stages.profile import ProfileSettings, ProfileStage
 from stages.schemas import ITEMS, PROFILE
 from stages.storage import Storage
 
@@ -51,11 +52,34 @@ def test_one_row_an_item_with_the_columns_of_the_table(tmp_path: Path) -> None:
     assert jpeg["jpeg_quality"] == 70
     assert png["jpeg_quality"] is None
     assert png["size_ratio"] == pytest.approx(table["length"][1].as_py() / (160 * 120 * 3))
-    assert all(row[name] is None for row in (jpeg, png, webp) for name in LEARNED_SCORES)
+    assert png["compression_ratio"] == pytest.approx(1 / png["size_ratio"])
+    assert {row["reencode_quality"] for row in (jpeg, png, webp)} == {75}
     # The same pixels have the same signals, whatever encoded them.
     for row in (png, webp):
-        del row["item_id"], row["size_ratio"]
+        del row["item_id"], row["size_ratio"], row["compression_ratio"]
     assert png == webp
+
+
+def test_alpha_and_animation_are_seen_in_the_file(tmp_path: Path) -> None:
+    clear = picture().convert("RGBA")
+    clear.paste((0, 0, 0, 0), (0, 0, 160, 60))
+    frames = {"save_all": True, "append_images": [picture(1), picture(2)]}
+    files = {
+        "a.png": encoded(clear, "PNG"),
+        "b.webp": encoded(clear, "WEBP", lossless=True),
+        "c.gif": encoded(picture(), "GIF", **frames),
+        "d.webp": encoded(picture(), "WEBP", **frames),
+        "e.jpg": encoded(picture(), "JPEG"),
+    }
+    table = items(tmp_path, files)
+    looked = [inspect(data, 10**6) for data in files.values()]
+    for name in ("format", "frames"):
+        place = ITEMS.get_field_index(name)
+        values = pa.array([getattr(each, name) for each in looked], ITEMS.field(name).type)
+        table = table.set_column(place, ITEMS.field(name), values)
+    rows = ProfileStage(ProfileSettings(), Storage()).process(table).rows
+    assert rows["alpha_share"].to_pylist() == [0.5, 0.5, 0, 0, 0]
+    assert rows["animated"].to_pylist() == [False, False, True, True, False]
 
 
 def test_broken_items_are_quarantined_and_the_others_stay(tmp_path: Path) -> None:

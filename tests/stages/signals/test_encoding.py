@@ -1,24 +1,23 @@
 """Signals of the encoding, on files whose right answer is known."""
 
 import io
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from stages.signals import encoding
+from stages.signals.working import working_copy
+from tests.stages.signals.pictures import encoded, noise, reopened
 
 
-def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+def quality(data: bytes) -> int | None:
+    with Image.open(io.BytesIO(data)) as image:
+        return encoding.jpeg_quality(getattr(image, "quantization", None))
 
 
-def noise(side: int = 64) -> Image.Image:
-    values = np.random.default_rng(0).integers(0, 256, (side, side, 3))
-    return Image.fromarray(values.astype(np.uint8))
+def reencoded(image: Image.Image, at: int = 75) -> float:
+    return encoding.reencoded_bytes_per_pixel(working_copy(image).pixels, at)
 
 
 def test_size_ratio_is_one_for_raw_bytes_and_small_for_compressed() -> None:
@@ -31,40 +30,110 @@ def test_over_compression_lowers_the_size_ratio() -> None:
     assert ratios == sorted(ratios)
 
 
+def test_compression_ratio_is_the_inverse_and_high_where_over_compressed() -> None:
+    assert encoding.compression_ratio(1500, 100, 50) == pytest.approx(10)
+    sizes = [len(encoded(noise(), quality=q)) for q in (5, 50, 95)]
+    ratios = [encoding.compression_ratio(size, 64, 64) for size in sizes]
+    assert ratios == sorted(ratios, reverse=True)
+    for size, ratio in zip(sizes, ratios, strict=True):
+        assert ratio * encoding.size_ratio(size, 64, 64) == pytest.approx(1)
+
+
 def test_jpeg_quality_is_what_the_file_was_saved_at() -> None:
-    image = noise(16)
-    for quality in range(1, 101):
-        assert encoding.jpeg_quality(encoded(image, quality=quality)) == quality
+    image = noise(16, 16)
+    for saved in range(1, 101):
+        assert quality(encoded(image, quality=saved)) == saved
 
 
 def test_jpeg_quality_is_null_without_a_known_table() -> None:
-    image = noise(16)
+    image = noise(16, 16)
     for kind in ("PNG", "WEBP", "GIF", "BMP"):
-        assert encoding.jpeg_quality(encoded(image, kind)) is None
-    assert encoding.jpeg_quality(encoded(image, qtables=[[10] * 64, [10] * 64])) is None
+        assert quality(encoded(image, kind)) is None
+    assert quality(encoded(image, qtables=[[10] * 64, [10] * 64])) is None
+    assert encoding.jpeg_quality({1: [16] * 64}) is None
+    assert encoding.jpeg_quality({0: [16] * 63}) is None
 
 
 def test_jpeg_quality_of_a_grey_image_and_of_slightly_different_tables() -> None:
-    image = noise(16)
-    assert encoding.jpeg_quality(encoded(image.convert("L"), quality=60)) == 60
-    with Image.open(io.BytesIO(encoded(image, quality=60))) as saved:
-        tables = {0: list(saved.quantization[0]), 1: list(saved.quantization[1])}
-    tables[0][5] += 1
-    assert encoding.jpeg_quality(encoded(image, qtables=tables)) == 60
+    image = noise(16, 16)
+    assert quality(encoded(image.convert("L"), quality=60)) == 60
+    for saved in (10, 35, 60, 90):
+        with Image.open(io.BytesIO(encoded(image, quality=saved))) as opened:
+            tables = {0: list(opened.quantization[0])}
+        for place in (5, 20, 40):
+            tables[0][place] += 1
+        assert abs(encoding.jpeg_quality(tables) - saved) <= 1
+
+
+def test_jpeg_quality_of_tables_of_sixteen_bits() -> None:
+    with Image.open(io.BytesIO(encoded(noise(16, 16), quality=50))) as opened:
+        annex = np.array(opened.quantization[0])
+    # Quality 5 scales by ten; libjpeg cuts at 255 only for baseline files.
+    assert encoding.jpeg_quality({0: (annex * 10).tolist()}) == 5
 
 
 def test_reencoded_bytes_count_information_not_headers_or_size() -> None:
-    flat = [Image.new("RGB", (side, side), (90, 60, 30)) for side in (64, 256)]
+    flat = [Image.new("RGB", (side, side), (90, 60, 30)) for side in (64, 256, 1024)]
     # A flat 16 x 16 block needs a few bits in each of its six 8 x 8 units.
-    assert all(encoding.reencoded_bytes_per_pixel(image, 75) < 0.03 for image in flat)
-    assert encoding.reencoded_bytes_per_pixel(noise(), 75) > 0.5
+    assert all(reencoded(image) < 0.03 for image in flat)
+    assert reencoded(noise()) > 0.5
     ramp = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (256, 1))).convert("RGB")
-    assert encoding.reencoded_bytes_per_pixel(ramp, 75) < 0.1
+    assert reencoded(ramp) < 0.1
 
 
-def test_reencoded_bytes_rise_with_quality_and_equal_themselves() -> None:
-    values = [encoding.reencoded_bytes_per_pixel(noise(), quality) for quality in (10, 75, 95)]
+@pytest.mark.parametrize("size", [(64, 64), (200, 300), (1, 1), (5, 300), (300, 5), (16, 16)])
+def test_reencoded_bytes_rise_with_quality_and_equal_themselves(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    values = [reencoded(image, at) for at in (10, 75, 95)]
     assert values == sorted(values)
-    assert values[1] == encoding.reencoded_bytes_per_pixel(noise(), 75)
-    lossless = Image.open(io.BytesIO(encoded(noise(), "WEBP", lossless=True))).convert("RGB")
-    assert encoding.reencoded_bytes_per_pixel(lossless, 75) == values[1]
+    assert values[1] == reencoded(image)
+    assert reencoded(reopened(image, "WEBP", lossless=True)) == values[1]
+
+
+def test_reencoded_bytes_of_a_sample_are_near_those_of_the_whole() -> None:
+    smooth = noise(24, 32).resize((512, 384), Image.Resampling.BICUBIC)
+    for image in (smooth, noise(384, 512)):
+        whole = encoded(image, quality=75, subsampling="4:2:0")
+        expected = (len(whole) - whole.rindex(b"\xff\xda")) / (512 * 384)
+        assert reencoded(image) == pytest.approx(expected, rel=0.2)
+
+
+def test_alpha_share_is_the_share_of_pixels_that_are_not_opaque() -> None:
+    image = Image.new("RGBA", (10, 10), (200, 10, 10, 255))
+    assert encoding.alpha_share(image) == 0
+    image.paste((0, 0, 0, 0), (0, 0, 10, 5))
+    assert encoding.alpha_share(image) == 0.5
+    image.putpixel((0, 9), (0, 0, 0, 254))
+    assert encoding.alpha_share(image) == pytest.approx(0.51)
+    for kind in ("PNG", "WEBP"):
+        data = encoded(image, kind, lossless=True) if kind == "WEBP" else encoded(image, kind)
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            assert encoding.alpha_share(opened) == pytest.approx(0.51)
+
+
+def test_alpha_share_of_palettes_and_of_modes_without_alpha() -> None:
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    palette.putpixel((0, 0), 0)
+    with Image.open(io.BytesIO(encoded(palette, "GIF", transparency=0))) as opened:
+        opened.load()
+        assert encoding.alpha_share(opened) == pytest.approx(1 / 16)
+    for mode in ("RGB", "L", "CMYK", "I;16"):
+        assert encoding.alpha_share(Image.new(mode, (3, 3))) == 0
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind", "expected"),
+    [
+        (1, "gif", False),
+        (3, "gif", True),
+        (2, "webp", True),
+        (7, "tiff", False),
+        (None, "gif", None),
+    ],
+)
+def test_animated_is_more_than_one_frame_in_time(
+    frames: int | None, kind: str, expected: bool | None
+) -> None:
+    assert encoding.animated(frames, kind) is expected

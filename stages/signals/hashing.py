@@ -1,0 +1,89 @@
+"""The two steps of the perceptual hash: 32 x 32 samples, and the signs of their frequencies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stages.signals.resampling import resample_columns
+
+#: Side of the square of samples.
+SAMPLES = 32
+
+Weights = tuple[NDArray[np.int32], NDArray[np.int16], int]
+
+_SIDE = 8
+_HALF = SAMPLES // 2
+# Cosines as integers: with them equal samples cancel exactly, and bits are the same everywhere.
+_COSINES = np.array(
+    [
+        [round(math.cos(math.pi * (2 * n + 1) * k / (2 * SAMPLES)) * 2**20) for n in range(_HALF)]
+        for k in range(_SIDE)
+    ],
+    dtype=np.int64,
+)
+
+
+@njit(cache=True, nogil=True)
+def hash_samples(grey: NDArray[np.uint8], rows: Weights, columns: Weights) -> NDArray[np.uint8]:
+    """Resample by Lanczos, columns first.
+
+    Args:
+        grey: (height, width).
+        rows: ``lanczos_weights`` of the height.
+        columns: ``lanczos_weights`` of the width.
+
+    Returns:
+        (32, 32), as Pillow's ``resize`` but for its rounding.
+    """
+    width = grey.shape[1]
+    narrow = np.empty((SAMPLES, width), dtype=np.uint8)
+    resample_columns(grey, rows[0], rows[1], rows[2], narrow)
+    turned = np.empty((width, SAMPLES), dtype=np.uint8)
+    for x in range(width):
+        for y in range(SAMPLES):
+            turned[x, y] = narrow[y, x]
+    samples = np.empty((SAMPLES, SAMPLES), dtype=np.uint8)
+    resample_columns(turned, columns[0], columns[1], columns[2], samples)
+    return samples.T
+
+
+@njit(cache=True, nogil=True)
+def hash_of(grey: NDArray[np.uint8], rows: Weights, columns: Weights) -> np.uint64:
+    """The hash of an image; see ``hash_samples`` for the arguments."""
+    return hash_bits(hash_samples(grey, rows, columns))
+
+
+@njit(cache=True, nogil=True)
+def hash_bits(samples: NDArray[np.uint8]) -> np.uint64:
+    """Bits of the 8 x 8 lowest frequencies that are above their median, row-major.
+
+    Args:
+        samples: (32, 32).
+    """
+    vertical = np.zeros((_SIDE, SAMPLES), dtype=np.int64)
+    for k in range(_SIDE):
+        for n in range(_HALF):
+            for x in range(SAMPLES):
+                other = np.int64(samples[SAMPLES - 1 - n, x])
+                here = np.int64(samples[n, x])
+                folded = here - other if k & 1 else here + other
+                vertical[k, x] += folded * _COSINES[k, n]
+    low = np.zeros(_SIDE * _SIDE, dtype=np.float64)
+    for row in range(_SIDE):
+        for k in range(_SIDE):
+            total = np.int64(0)
+            for n in range(_HALF):
+                other = vertical[row, SAMPLES - 1 - n]
+                folded = vertical[row, n] - other if k & 1 else vertical[row, n] + other
+                total += folded * _COSINES[k, n]
+            low[row * _SIDE + k] = total
+    ordered = np.sort(low)
+    median = (ordered[31] + ordered[32]) / 2
+    bits = np.uint64(0)
+    for place in range(_SIDE * _SIDE):
+        bits = (bits << np.uint64(1)) | np.uint64(low[place] > median)
+    return bits
