@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from stages.contract import ConfigurationError
 
 
 class Embedder(ABC):
@@ -15,11 +18,19 @@ class Embedder(ABC):
 
     The work is cut in two, so that threads prepare images while a batch is encoded:
     ``prepare`` is safe to call from many threads and gives something small; ``encode``
-    is called from one thread.
+    takes many at once. Embedders with a text tower put words into the same space.
     """
 
     name: str
     """The name users configure and reports show."""
+
+    reentrant: ClassVar[bool] = False
+    """Whether ``encode`` may be called from several threads at once. On the CPU such an
+    embedder is loaded with one thread, and as many batches are encoded side by side as the
+    worker has threads: none of them waits for the others, nor for what is being decoded."""
+
+    has_text: ClassVar[bool] = False
+    """Whether there is a text tower."""
 
     @property
     @abstractmethod
@@ -38,7 +49,7 @@ class Embedder(ABC):
 
         Args:
             device: ``cpu`` or ``cuda``.
-            threads: CPU threads the embedder may keep busy.
+            threads: CPU threads that one call of ``encode`` may keep busy.
 
         Raises:
             ConfigurationError: If the weights cannot be loaded.
@@ -60,3 +71,18 @@ class Embedder(ABC):
         if not images:
             return np.zeros((0, self.dim), dtype=np.float32)
         return self.encode([self.prepare(image) for image in images])
+
+    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts in the space of the images: (n, dim), float32, unit length.
+
+        Their inner product with an image's vector says how well the two match, in [-1, 1].
+        Long texts are cut where the model's context ends.
+
+        Raises:
+            ConfigurationError: If the embedder has no text tower, or its tokenizer is not
+                there.
+        """
+        raise ConfigurationError(
+            f"{self.name} has no text tower, so it cannot place {len(texts)} texts: name an "
+            "open_clip or chinese_clip model"
+        )

@@ -1,4 +1,4 @@
-"""Image towers of open_clip models, with weights that are never random."""
+"""open_clip models, with weights that are never random."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from stages.contract import ConfigurationError
-from stages.embedders.base import Embedder
+from stages.embedders.towers import TowerEmbedder, Towers
 
 _LOCAL_DIR = "local-dir:"
 _SCHEMES = (_LOCAL_DIR, "hf-hub:")
@@ -29,17 +25,18 @@ class _Source(NamedTuple):
     tag: str | None
 
 
-class OpenClipEmbedder(Embedder):
-    """The image tower of an open_clip model.
+class OpenClipEmbedder(TowerEmbedder):
+    """An open_clip model: CLIP, SigLIP, CoCa and the multilingual ones.
 
     Args:
         model: ``NAME/TAG``; ``NAME`` with a checkpoint; ``NAME/TAG`` with a checkpoint, for the
             file's weights and the tag's preprocessing; ``hf-hub:OWNER/NAME``;
-            ``local-dir:PATH``, a folder of ``open_clip_config.json`` and weights.
+            ``local-dir:PATH``, a folder of ``open_clip_config.json``, weights and, where the
+            text tower is not CLIP's own, tokenizer files.
         checkpoint: File with weights, as safetensors or saved by torch.
         model_config_file: JSON file in open_clip's format; its stem is the ``NAME``.
-        precision: ``fp32``; ``bf16`` or ``fp16`` under autocast; ``auto`` is fp32 on the CPU
-            and bf16 on CUDA (fp16 where the device has no bf16).
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; see ``TowerEmbedder``.
+        compiled: Whether torch compiles the image tower.
     """
 
     def __init__(
@@ -48,21 +45,13 @@ class OpenClipEmbedder(Embedder):
         checkpoint: str | None = None,
         model_config_file: str | None = None,
         precision: str = "auto",
+        *,
+        compiled: bool = False,
     ) -> None:
-        self.name = f"open_clip/{model}"
+        super().__init__(f"open_clip/{model}", precision, compiled=compiled)
         self._source = _parse(model)
         self._checkpoint = checkpoint
         self._config_file = model_config_file
-        self._precision = precision
-        self._model: Any = None
-        self._preprocess: Callable[[Image.Image], Any] | None = None
-        self._device = "cpu"
-        self._dim = 0
-
-    @property
-    def dim(self) -> int:
-        """Width of the tower's output; 0 before ``load``."""
-        return self._dim
 
     def check(self) -> None:
         """Find out whether name, tag and files exist; a tag's download is not tried.
@@ -72,7 +61,7 @@ class OpenClipEmbedder(Embedder):
         """
         if self._checkpoint and not Path(self._checkpoint).is_file():
             raise ConfigurationError(
-                f"embed.checkpoint={self._checkpoint!r} is not a file: correct the path"
+                f"checkpoint={self._checkpoint!r} is not a file: correct the path"
             )
         if self._source.name.startswith(_SCHEMES):
             self._check_scheme()
@@ -84,8 +73,8 @@ class OpenClipEmbedder(Embedder):
         name = self._source.name
         if self._checkpoint or self._config_file:
             raise ConfigurationError(
-                f"embed.model=open_clip/{name} names its own weights and architecture: remove "
-                "embed.checkpoint and embed.model_config_file"
+                f"model=open_clip/{name} names its own weights and architecture: remove "
+                "checkpoint and model_config_file"
             )
         if not name.startswith(_LOCAL_DIR):
             return
@@ -107,93 +96,84 @@ class OpenClipEmbedder(Embedder):
             keys = set(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
-                f"embed.model_config_file={self._config_file!r} cannot be read as JSON: {error}"
+                f"model_config_file={self._config_file!r} cannot be read as JSON: {error}"
             ) from error
         if missing := sorted({"embed_dim", "vision_cfg", "text_cfg"} - keys):
             raise ConfigurationError(f"{path} lacks {', '.join(missing)}: see open_clip's configs")
         if path.stem != self._source.name:
             raise ConfigurationError(
-                f"{path} describes the model {path.stem!r}, but embed.model names "
-                f"{self._source.name!r}: make file name and model name the same"
+                f"{path} describes the model {path.stem!r}, but model=open_clip/"
+                f"{self._source.name}: make file name and model name the same"
             )
         open_clip.add_model_config(path)
 
-    def load(self, device: str, threads: int) -> None:
-        """Load the tower onto the device and set torch's threads.
-
-        Raises:
-            ConfigurationError: If weights are missing or do not fit, or CUDA is not there.
-        """
-        import torch
+    def _load_towers(self, device: str) -> Towers:
         from safetensors import SafetensorError
+        from torchvision.transforms import Compose
 
-        self.check()
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigurationError("embed.device=cuda, but torch sees no CUDA device: set cpu")
-        torch.set_num_threads(threads)
         try:
-            model, self._preprocess = self._create(device)
+            model, transforms = self._create(device)
         except (*_LOAD_ERRORS, SafetensorError) as error:
             weights = f" with {self._checkpoint}" if self._checkpoint else ""
             raise ConfigurationError(f"{self.name}{weights} cannot be loaded: {error}") from error
-        self._model = model.eval()
-        self._device = device
-        self._dim = self._measure_dim()
+        # The last two make a tensor of the image and normalise it: that is done on the device.
+        *shrinking, _, normalise = transforms
+        return Towers(
+            image=model.encode_image,
+            text=_TextTower(self.name, self._source.name, model, device),
+            shrink=Compose(shrinking),
+            mean=tuple(normalise.mean),
+            std=tuple(normalise.std),
+        )
 
-    def _create(self, device: str) -> tuple[Any, Callable[[Image.Image], Any]]:
+    def _create(self, device: str) -> tuple[Any, list[Any]]:
         import open_clip
 
         name, tag = self._source
-        of_tag = open_clip.get_pretrained_cfg(name, tag) if tag and self._checkpoint else {}
+        of_tag = open_clip.get_pretrained_cfg(name, tag) if tag else {}
+        # open_clip takes the preprocessing of a tag by itself, but not beside a file.
+        shown = of_tag if self._checkpoint else {}
         model, _, preprocess = open_clip.create_model_and_transforms(
             name,
             pretrained=self._checkpoint or tag,
             device=device,
-            image_mean=of_tag.get("mean"),
-            image_std=of_tag.get("std"),
-            image_interpolation=of_tag.get("interpolation"),
-            image_resize_mode=of_tag.get("resize_mode"),
+            image_mean=shown.get("mean"),
+            image_std=shown.get("std"),
+            image_interpolation=shown.get("interpolation"),
+            image_resize_mode=shown.get("resize_mode"),
+            # Of weights trained with another activation open_clip only warns.
+            force_quick_gelu=bool(of_tag.get("quick_gelu")),
             # Without it open_clip gives a model with random weights, and only a warning.
             require_pretrained=True,
         )
-        return model, preprocess
+        return model.eval(), preprocess.transforms
 
-    def _measure_dim(self) -> int:
-        blank = self.prepare(Image.new("RGB", (64, 64), (128, 128, 128)))
-        return int(self.encode([blank]).shape[1])
 
-    def prepare(self, image: Image.Image) -> NDArray[np.float32]:
-        """Resize, crop and normalise as the model wants it: (3, height, width)."""
-        if self._preprocess is None:
-            raise RuntimeError("load() comes before prepare()")
-        tensor: NDArray[np.float32] = self._preprocess(image).numpy()
-        return tensor
+class _TextTower:
+    """Texts to features; the tokenizer is loaded when the first text comes."""
 
-    def encode(self, prepared: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
-        """Vectors of one batch: (n, dim), float32, rows of unit length.
+    def __init__(self, shown: str, source: str, model: Any, device: str) -> None:  # noqa: ANN401
+        self._shown = shown
+        self._source = source
+        self._model = model
+        self._device = device
+        self._tokenizer: Callable[[list[str]], Any] | None = None
 
-        A row is NaN where the tower gives zeros or overflows.
-        """
-        import torch
+    def __call__(self, texts: list[str]) -> Any:  # noqa: ANN401 - torch is imported late
+        if self._tokenizer is None:
+            self._tokenizer = self._load()
+        return self._model.encode_text(self._tokenizer(texts).to(self._device))
 
-        images = torch.from_numpy(np.stack(prepared)).to(self._device)
-        half = self._autocast_dtype()
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device, dtype=half, enabled=half is not None),
-        ):
-            features = self._model.encode_image(images).float()
-        vectors: NDArray[np.float32] = (features / features.norm(dim=1, keepdim=True)).cpu().numpy()
-        return vectors
+    def _load(self) -> Callable[[list[str]], Any]:
+        import open_clip
 
-    def _autocast_dtype(self) -> Any:  # noqa: ANN401 - torch is imported late
-        import torch
-
-        if self._precision == "auto":
-            if self._device == "cpu":
-                return None
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self._precision]
+        try:
+            return open_clip.get_tokenizer(self._source)
+        except (*_LOAD_ERRORS, ImportError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self._shown}: its tokenizer cannot be loaded: {error}. Without a network, put "
+                "the tokenizer's files into the folder of open_clip/local-dir:PATH"
+            ) from error
 
 
 def _parse(model: str) -> _Source:
@@ -211,18 +191,18 @@ def _check_name(source: _Source, *, has_checkpoint: bool) -> None:
     if name not in names:
         raise ConfigurationError(
             f"open_clip has no model {name!r}{_nearest(name, names)}; an architecture of your own "
-            "needs embed.model_config_file"
+            "needs model_config_file"
         )
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag is not None and tag not in tags:
         raise ConfigurationError(
             f"open_clip has no weights {tag!r} for {name}{_nearest(tag, tags)}; it has: "
-            f"{', '.join(tags) or 'none, so set embed.checkpoint'}"
+            f"{', '.join(tags) or 'none, so set checkpoint'}"
         )
     if tag is None and not has_checkpoint:
         example = f"open_clip/{name}/{tags[0]}" if tags else "a file with its weights"
         raise ConfigurationError(
-            f"embed.model=open_clip/{name} names no weights: set embed.checkpoint to a file"
+            f"model=open_clip/{name} names no weights: set checkpoint to a file"
             + (f", or a tag as in {example}" if tags else "")
         )
 

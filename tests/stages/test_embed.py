@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.contract import ConfigurationError, Output, Reason
-from stages.embed import EmbedSettings, EmbedStage
+from stages.embed import EmbedderSettings, EmbedSettings, EmbedStage
 from stages.embedders.builtin import BuiltinEmbedder
 from stages.schemas import EMBED, ITEMS
 from stages.storage import Storage
@@ -51,12 +51,15 @@ def test_one_unit_vector_an_item_and_broken_ones_quarantined(tmp_path: Path) -> 
 
 
 def test_rows_do_not_depend_on_threads_batches_or_partitions(tmp_path: Path) -> None:
-    table = items(tmp_path, 600)
+    table = items(tmp_path, 80)
     first = EmbedStage(EmbedSettings(), Storage()).process(table)
     other = EmbedStage(EmbedSettings(threads=4, batch_size=7), Storage())
-    parts = [other.process(table.slice(0, 113)).rows, other.process(table.slice(113)).rows]
+    parts = [other.process(table.slice(0, 23)).rows, other.process(table.slice(23)).rows]
     assert first.rows.equals(pa.concat_tables(parts).combine_chunks())
-    assert set(first.metrics) == {"wait_s", "encode_s"}
+    figures = {"images_per_s", "wait_share", "wait_s", "encode_s", "prepare_s"}
+    assert set(first.metrics) == figures
+    assert 0 <= first.metrics["wait_share"] <= 1
+    assert first.metrics["images_per_s"] > 0
 
 
 @pytest.mark.parametrize("broken", [[], [0, 1]])
@@ -127,8 +130,54 @@ def test_weights_count_by_content_in_the_fingerprint(tmp_path: Path) -> None:
 
     assert fingerprint("a.pt", b"one") == fingerprint("b.pt", b"one")
     assert fingerprint("a.pt", b"other") != fingerprint("b.pt", b"one")
-    fast = EmbedSettings(batch_size=1, threads=9, device="cpu")
+    fast = EmbedSettings(batch_size=1, threads=9, device="cpu", compile=False)
     assert fast.fingerprint_fields() == EmbedSettings().fingerprint_fields()
+
+
+def test_a_folder_counts_by_its_files_in_the_fingerprint(tmp_path: Path) -> None:
+    def fingerprint(name: str, content: bytes) -> dict[str, Any]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+        model = f"open_clip/local-dir:{tmp_path / name}"
+        return EmbedSettings(model=model, device="cpu").fingerprint_fields()
+
+    assert fingerprint("a", b"one") == fingerprint("b", b"one")
+    assert fingerprint("a", b"other") != fingerprint("b", b"one")
+
+
+def test_further_embedders_are_stages_of_their_own(tmp_path: Path) -> None:
+    one = EmbedderSettings(precision="bf16", threads=2)
+    settings = EmbedSettings(more={"tall": one, "b_2": EmbedderSettings()})
+    assert settings.tables() == {
+        "embed": settings,
+        "embed_tall": one,
+        "embed_b_2": settings.more["b_2"],
+    }
+    stages = EmbedStage.configured(settings)
+    assert [stage.name for stage in stages] == ["embed", "embed_b_2", "embed_tall"]
+    assert [stage.table() for stage in stages] == [stage.name for stage in stages]
+    assert EmbedStage.configured(settings) == stages
+    # Naming another embedder leaves the vectors of this one as they are.
+    assert settings.fingerprint_fields() == EmbedSettings().fingerprint_fields()
+    assert one.fingerprint_fields() != EmbedderSettings().fingerprint_fields()
+    tall = stages[2](one, Storage())
+    assert tall.resources.cpus == 2
+    output = tall.process(items(tmp_path, 3))
+    assert output.rows.schema == tall.schema() == EMBED
+    assert output.rows.num_rows == 3
+
+
+def test_a_wrong_further_embedder_is_named() -> None:
+    wrong = EmbedderSettings(model="open_clip/ViT-B-23/openai")
+    (_, stage) = EmbedStage.configured(EmbedSettings(more={"clip": wrong}))
+    with pytest.raises(ConfigurationError, match=r"^embed\.more\.clip: open_clip has no model"):
+        stage(wrong, Storage()).check()
+
+
+@pytest.mark.parametrize("name", ["Clip", "2nd", "a-b", "", "_x", "ä", "a.b", "clip\n"])
+def test_names_that_cannot_stand_in_file_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be lower-case letters, digits and _"):
+        EmbedSettings(more={name: EmbedderSettings()})
 
 
 def test_resources_ask_for_a_gpu_only_where_cuda_is_meant() -> None:

@@ -1,8 +1,11 @@
 """open_clip embedders on a tiny architecture with weights saved to a file."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -13,6 +16,8 @@ from safetensors.torch import save_file
 
 from stages.contract import ConfigurationError
 from stages.embedders import create_embedder
+from stages.embedders.stream import EmbeddingStream, load_for_stream
+from tests.stages.embedders.tiny import pictures
 
 NAME = "winnow-tiny"
 TOWER = {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
@@ -42,15 +47,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     return Tiny(str(config), str(checkpoint), model)
 
 
-def pictures(count: int) -> list[Image.Image]:
-    rng = np.random.default_rng(0)
-    sizes = [(int(w), int(h)) for w, h in rng.integers(20, 200, (count, 2))]
-    return [Image.fromarray(rng.integers(0, 256, (h, w, 3)).astype(np.uint8)) for w, h in sizes]
-
-
-def plain_loop(model: torch.nn.Module, images: list[Image.Image]) -> np.ndarray:
+def plain_loop(
+    model: torch.nn.Module, images: list[Image.Image], preprocess: Any = None
+) -> np.ndarray:
     """What the open_clip readme says to do, one image at a time."""
-    preprocess = open_clip.image_transform(64, is_train=False)
+    preprocess = preprocess or open_clip.image_transform(64, is_train=False)
     rows = []
     with torch.no_grad():
         for image in images:
@@ -96,6 +97,66 @@ def test_cuda_agrees_with_fp32_on_the_cpu(tiny: Tiny, precision: str) -> None:
     assert similarity.min() > (0.99999 if precision == "fp32" else 0.999)
 
 
+def test_fp16_on_the_cpu_is_close(tiny: Tiny) -> None:
+    options = {"checkpoint": tiny.checkpoint, "model_config_file": tiny.config}
+    embedder = create_embedder(f"open_clip/{NAME}", **options, precision="fp16")
+    embedder.load("cpu", 1)
+    images = pictures(6)
+    assert ((embedder.embed(images) * plain_loop(tiny.model, images)).sum(axis=1) > 0.999).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_the_compiled_tower_is_the_plain_one_but_for_rounding(tiny: Tiny) -> None:
+    options = {"checkpoint": tiny.checkpoint, "model_config_file": tiny.config}
+    embedder = create_embedder(f"open_clip/{NAME}", **options, compiled=True)
+    embedder.load("cpu", 1)
+    images = pictures(11)
+    assert np.abs(embedder.embed(images) - plain_loop(tiny.model, images)).max() < 1e-4
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert compiled >= 1
+    # Batches of other sizes do not compile anew.
+    assert np.abs(embedder.embed(images[:5]) - plain_loop(tiny.model, images[:5])).max() < 1e-4
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
+
+
+def test_a_model_that_cannot_be_compiled_says_what_to_do(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda _: fail)
+    options = {"checkpoint": tiny.checkpoint, "model_config_file": tiny.config}
+    with pytest.raises(ConfigurationError, match=r"no C\+\+ compiler\): set compile to false"):
+        create_embedder(f"open_clip/{NAME}", **options, compiled=True).load("cpu", 1)
+
+
+def test_batches_side_by_side_give_the_same_vectors(tiny: Tiny) -> None:
+    options = {"checkpoint": tiny.checkpoint, "model_config_file": tiny.config}
+    embedder = create_embedder(f"open_clip/{NAME}", **options)
+    load_for_stream(embedder, "cpu", 3)
+    assert torch.get_num_threads() == 1
+    images = pictures(40)
+    buffers = [io.BytesIO() for _ in images]
+    for image, buffer in zip(images, buffers, strict=True):
+        image.save(buffer, "PNG")
+    stream = EmbeddingStream(embedder, "cpu", 3, 7)
+    found = list(stream.run(buffer.getvalue() for buffer in buffers))
+    assert np.abs(np.stack(found) - plain_loop(tiny.model, images)).max() < 1e-5
+
+
+def test_the_activation_is_that_of_the_weights(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    tag = {"own": {"url": "", "quick_gelu": True}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, NAME, tag)
+    embedder = create_embedder(f"open_clip/{NAME}/own", checkpoint=tiny.checkpoint)
+    embedder.load("cpu", 1)
+    quick = open_clip.create_model(NAME, pretrained=tiny.checkpoint, force_quick_gelu=True).eval()
+    images = pictures(3)
+    assert np.abs(embedder.embed(images) - plain_loop(quick, images)).max() < 1e-5
+    assert np.abs(embedder.embed(images) - plain_loop(tiny.model, images)).max() > 1e-4
+
+
 def test_local_dir_needs_its_weights(tiny: Tiny, tmp_path: Path) -> None:
     name = f"open_clip/local-dir:{tmp_path}"
     with pytest.raises(ConfigurationError, match="holds no open_clip_config.json"):
@@ -121,9 +182,11 @@ def test_a_tag_beside_a_checkpoint_gives_its_preprocessing(
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, NAME, {"own": {"url": "", **tag}})
     embedder = create_embedder(f"open_clip/{NAME}/own", checkpoint=tiny.checkpoint)
     embedder.load("cpu", 1)
-    half = Image.new("RGB", (40, 80), (255, 0, 0))
-    prepared = embedder.prepare(half)
-    assert np.allclose(prepared.reshape(3, -1).T, (2, -2, -2))
+    images = pictures(5)
+    preprocess = open_clip.image_transform(64, is_train=False, **tag)
+    expected = plain_loop(tiny.model, images, preprocess)
+    assert np.abs(embedder.embed(images) - expected).max() < 1e-5
+    assert np.abs(expected - plain_loop(tiny.model, images)).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -131,9 +194,9 @@ def test_a_tag_beside_a_checkpoint_gives_its_preprocessing(
     [
         ("open_clip/ViT-B-23/openai", "no model 'ViT-B-23'; did you mean 'ViT-B-32'"),
         ("open_clip/ViT-B-32/opnai", "no weights 'opnai' for ViT-B-32; did you mean 'openai'"),
-        ("open_clip/ViT-B-32", "names no weights: set embed.checkpoint"),
-        ("open_clip/ViT-S-32-alt", "names no weights: set embed.checkpoint to a file$"),
-        ("resnet50", "embed.model='resnet50' is unknown"),
+        ("open_clip/ViT-B-32", "names no weights: set checkpoint"),
+        ("open_clip/ViT-S-32-alt", "names no weights: set checkpoint to a file$"),
+        ("resnet50", "model='resnet50' is unknown"),
     ],
 )
 def test_wrong_names_say_what_to_do(model: str, message: str) -> None:
@@ -167,5 +230,5 @@ def test_wrong_files_say_what_to_do(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_builtin_takes_no_weights(tiny: Tiny) -> None:
-    with pytest.raises(ConfigurationError, match="has no weights"):
+    with pytest.raises(ConfigurationError, match="brings its own weights"):
         create_embedder("builtin", checkpoint=tiny.checkpoint)
