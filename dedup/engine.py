@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -188,15 +189,17 @@ def _decide(
         evidence = evidence.take(rows)
     rank = policy_rank(items, _order(items, options))
     protect = matching(items, options.protect)
-    solution = solve(
-        found.searched,
-        rank,
-        options.levels,
-        options.communities,
-        ids,
-        options.seed,
-        protect=protect if protect.any() else None,
-    )
+    with ThreadPoolExecutor(options.graph.cores) as pool:
+        solution = solve(
+            found.searched,
+            rank,
+            options.levels,
+            options.communities,
+            ids,
+            options.seed,
+            protect=protect if protect.any() else None,
+            mapper=pool.map if options.communities.quality == "cpm" else None,
+        )
     reason = evidence.reasons(solution.witness, options.phash_distance)
     part = settle(
         found.searched,

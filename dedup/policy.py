@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,6 +105,7 @@ def matching(items: pa.Table, condition: str) -> Bools:
     return np.asarray(holds, dtype=np.bool_)
 
 
+@lru_cache(maxsize=64)
 def sees_other_rows(terms: str) -> bool:
     """Whether SQL terms may look at more than one row at a time: by a window or a subquery."""
     import duckdb

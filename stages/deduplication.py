@@ -17,7 +17,7 @@ from dedup.policy import columns_of
 from stages.contract import Executor, Reads, Resources
 from stages.corpus import Corpus, Partition, digest
 from stages.graph import CorpusGraph, CorpusSource, input_hashes, open_source, outgrown
-from stages.schemas import ITEMS, PROFILE
+from stages.schemas import ITEMS, PROFILE, schema_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,7 +38,11 @@ _TABLES = tuple(read.table for read in _VECTORS)
 
 
 def deduplicate_corpus(
-    corpus: Corpus, options: DedupOptions, executor: Executor, small: int = ONE_CELL
+    corpus: Corpus,
+    options: DedupOptions,
+    executor: Executor,
+    small: int = ONE_CELL,
+    further: Sequence[str] = (),
 ) -> Decisions:
     """Deduplicate all items of a corpus that passed the filter.
 
@@ -47,17 +51,25 @@ def deduplicate_corpus(
         options: Thresholds, policy and methods.
         executor: Where blocks and groups of cells are worked on.
         small: Up to this many items are searched here and now, and no graph is kept.
+        further: Columns of ``score`` beyond the named ones, which policies may use as well.
 
     Raises:
         ValueError: If vectors or policy do not fit the items.
     """
     partitions = corpus.partitions()
-    tables = [_items(corpus, options, each) for each in partitions]
-    items = pa.concat_tables(tables or [_no_items(options)])
+    wanted = [
+        Reads("items", _wanted(options, ITEMS, "sha256")),
+        Reads("profile", _wanted(options, PROFILE, "phash")),
+    ]
+    scores = _wanted(options, schema_of("score", further))
+    if scores:
+        wanted.append(Reads("score", scores))
+    tables = [_items(corpus, wanted, each) for each in partitions]
+    items = pa.concat_tables(tables or [_no_items(wanted, further)])
     source = open_source(corpus, _VECTORS, partitions, [table.num_rows for table in tables])
     if items.num_rows <= small or options.graph.method not in {"auto", "cells"}:
         return deduplicate(items, source, options)
-    return _deduplicate_added(corpus, items, source, options, executor)
+    return _deduplicate_added(corpus, items, source, options, executor, scored=bool(scores))
 
 
 def _deduplicate_added(
@@ -66,8 +78,10 @@ def _deduplicate_added(
     source: CorpusSource,
     options: DedupOptions,
     executor: Executor,
+    *,
+    scored: bool,
 ) -> Decisions:
-    """Search what is new, and keep the graph for the next batch."""
+    """Search what is new, decide what it touches, and keep both for the next batch."""
     shaping = {
         name: value for name, value in asdict(options.graph).items() if name not in _EXECUTION
     }
@@ -79,12 +93,21 @@ def _deduplicate_added(
         new = source.after(found.partitions)
         if not outgrown(found.kept, int(new.sizes.sum()), resolve_device(options.graph.device)):
             session.kept = found.kept
-            session.settled, session.recipe = found.settled, found.decided
+            mark = _scores_mark(corpus, source.partitions[: found.partitions], scored)
+            if found.decided.startswith(mark):
+                session.settled, session.recipe = found.settled, found.decided.removeprefix(mark)
             session.added = new if new.partitions else None
     decided = deduplicate(items, source, options, session)
     if session.kept is not None:
-        graph.save(session.kept, inputs, session.settled, session.recipe)
+        mark = _scores_mark(corpus, source.partitions, scored)
+        graph.save(session.kept, inputs, session.settled, mark + session.recipe)
     return decided
+
+
+def _scores_mark(corpus: Corpus, partitions: Sequence[Partition], scored: bool) -> str:
+    """Hash of the scores that decisions depend on; the graph itself does not."""
+    hashes = input_hashes(corpus, ("score",), partitions) if scored else {}
+    return f"{digest(*hashes.values())} "
 
 
 def _mapper(executor: Executor, options: DedupOptions) -> Mapper:
@@ -96,29 +119,25 @@ def _mapper(executor: Executor, options: DedupOptions) -> Mapper:
     return run
 
 
-def _items(corpus: Corpus, options: DedupOptions, partition: Partition) -> pa.Table:
+def _items(corpus: Corpus, wanted: Sequence[Reads], partition: Partition) -> pa.Table:
     """What decides about the items of a partition, but for their vectors."""
-    reads = (
-        Reads("items", _wanted(options, ITEMS, "sha256")),
-        Reads("profile", _wanted(options, PROFILE, "phash")),
-        Reads("embed"),
-        Reads("filter", (), where="passed"),
-    )
+    reads = (*wanted, Reads("embed"), Reads("filter", (), where="passed"))
     table = corpus.join(reads, partition)
     batch = np.full(table.num_rows, partition.batch, dtype=np.int64)
     return table.append_column(_BATCH, pa.array(batch))
 
 
-def _no_items(options: DedupOptions) -> pa.Table:
-    columns = [ITEMS.field(name) for name in _wanted(options, ITEMS, "sha256")]
-    columns += [PROFILE.field(name) for name in _wanted(options, PROFILE, "phash")]
+def _no_items(wanted: Sequence[Reads], further: Sequence[str]) -> pa.Table:
+    columns = [
+        schema_of(read.table, further).field(name) for read in wanted for name in read.columns
+    ]
     return pa.schema([ITEMS.field("item_id"), *columns, _BATCH]).empty_table()
 
 
-def _wanted(options: DedupOptions, schema: pa.Schema, always: str) -> tuple[str, ...]:
-    """The columns that policy or protection mention, and one that is always read."""
+def _wanted(options: DedupOptions, schema: pa.Schema, *always: str) -> tuple[str, ...]:
+    """The columns that policy or protection mention, and those that are always read."""
     known = [name for name in schema.names if name != "item_id"]
-    named = {always}
+    named = set(always)
     for terms in (options.keep, options.protect):
         named |= set(columns_of(terms, known)) if terms.strip() else set()
     return tuple(name for name in known if name in named)

@@ -11,22 +11,24 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
-from dedup.cells.among import IdFilter
 from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, nearest_in_lists
 from dedup.cells.centroids import CellIndex
 from dedup.cells.codes import Codes, encode, padded
-from dedup.cells.pairs import LARGEST, Cell, compare, reaching, reported
+from dedup.cells.pairs import Cell, compare, reported
 from dedup.cells.pile import Pairs
 from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Gathered, Layout, gather, scatter
 from dedup.cells.source import Source
 from dedup.cells.store import Store
+from dedup.cells.walk import reaching_new
 from dedup.units import MIX, as_units, cosine, hash_rows
 
 #: Schema of the files of pairs.
 PAIRS = pa.schema({"src": pa.int64(), "dst": pa.int64(), "similarity": pa.float32()})
 _PROBES, _PROBE_SLACK = 12, 0.15
 _SLICE = 1024
+#: New rows among so many are few: dense products of whole cells would be mostly in vain.
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -148,24 +150,19 @@ def assign(codes: Codes, plan: CellPlan) -> Cells:
     )
 
 
-def first_equal(
-    cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors], asked: Bools | None = None
-) -> tuple[Bools, Ints]:
+def first_equal(cell: Cells, hashes: Hashes, take: Callable[[Ints], Vectors]) -> tuple[Bools, Ints]:
     """For each row the first row of the same cell with an equal unit vector.
 
     Args:
         cell: int32 (n,).
         hashes: Of the unit rows, uint64 (n,).
         take: Gives the vectors of some rows.
-        asked: Rows that may equal others, bool (n,): the rest are known to differ among
-            themselves. ``None``: all may.
 
     Returns:
         Which rows are the first, bool (n,), and the first of each, int64 (n,).
     """
     first = np.arange(len(cell))
-    keys = hashes ^ (cell.astype(np.uint64) * MIX)
-    some = _repeated(keys) if asked is None else _like(keys, asked)
+    some = _repeated(hashes ^ (cell.astype(np.uint64) * MIX))
     order = some[np.lexsort((some, hashes[some], cell[some]))]
     same = (np.diff(hashes[order]) == 0) & (np.diff(cell[order]) == 0)
     if same.any():
@@ -189,12 +186,6 @@ def _repeated(keys: Hashes) -> Ints:
         return np.zeros(0, dtype=np.int64)
     place = np.minimum(np.searchsorted(twice, keys), len(twice) - 1)
     return np.flatnonzero(twice[place] == keys)
-
-
-def _like(keys: Hashes, asked: Bools) -> Ints:
-    """Places of the keys that occur among those of the rows asked for."""
-    signed = keys.view(np.int64)
-    return IdFilter(np.unique(signed[asked]))(signed)
 
 
 @dataclass(frozen=True)
@@ -243,12 +234,12 @@ class Compare:
     def __call__(self, group: int) -> Compared:
         """Compare one group, and write its pairs."""
         rows = gather(self.store, self.plan.layout, group, list(self.old), list(self.new))
-        asked = rows.new if self.old else None
-        distinct, first = first_equal(rows.cell, rows.hashes, rows.vectors.take, asked)
+        # Among old rows, too: copies that an earlier batch brought still lie in its files.
+        distinct, first = first_equal(rows.cell, rows.hashes, rows.vectors.take)
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
         runs = [np.flatnonzero(distinct[start:stop]) + start for start, stop in _runs(rows.cell)]
-        added = self._added(rows, runs) if self.old and self.plan.device == "cpu" else None
+        added = self._added(rows, distinct) if self.old and self.plan.device == "cpu" else None
         if added is not None:
             runs, cells = [np.arange(len(rows.cell))], [added]
         else:
@@ -262,23 +253,17 @@ class Compare:
         busiest = max((pairs.busiest for pairs in cells), default=0)
         return Compared(name, len(src), copied, full, reach, busiest)
 
-    def _added(self, rows: Gathered, runs: list[Ints]) -> Pairs | None:
-        """Pairs of the new rows of all cells together: there are few in each.
+    def _added(self, rows: Gathered, distinct: Bools) -> Pairs | None:
+        """Pairs of the new rows of all cells together, where there are few in each.
 
         Returns:
-            ``None`` where a cell is too large for that, or a row has more pairs than it may
-            list: then cells are compared one by one.
+            ``None`` where there are many, or a row has more pairs than it may list: then
+            cells are compared one by one.
         """
-        if rows.codes is None or max((len(chosen) for chosen in runs), default=0) > LARGEST:
+        few = np.count_nonzero(rows.new) * _FEW <= len(rows.new)
+        if rows.codes is None or not few:
             return None
-        lefts, rights = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-        for chosen in runs:
-            new = chosen[rows.new[chosen]]
-            if len(new):
-                place, other = reaching(rows.codes.take(new), rows.codes.take(chosen), self.floor)
-                lefts.append(new[place])
-                rights.append(chosen[other])
-        left, right = np.concatenate(lefts), np.concatenate(rights)
+        left, right = reaching_new(rows.codes, rows.cell, distinct, rows.new, self.floor)
         ours = ~rows.new[right] | (left < right)
         ours &= reported(rows.cell[left], rows.home, rows.visits, left, right)
         left, right = left[ours], right[ours]
@@ -288,7 +273,7 @@ class Compare:
         good = similarity >= np.float64(self.floor)
         left, right, similarity = left[good], right[good], similarity[good]
         degree = np.bincount(np.concatenate([left, right]), minlength=1)
-        busiest = int(degree.max())
+        busiest = int(degree.max(initial=0))
         none = np.zeros(0, dtype=np.int64)
         if busiest > self.most:
             return None

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import stages.deduplication
 from dedup.cells import graph as cells
 from dedup.engine import Decisions
+from dedup.policy import policy_rank
 from stages.contract import Resources
 from stages.corpus import Corpus, Partition
-from stages.dedup import DedupSettings
+from stages.dedup import KEEP_BEST, DedupSettings
 from stages.deduplication import deduplicate_corpus
 from stages.storage import Storage
 from tests.dedup.planted import Array, groups_and_chains
@@ -103,6 +105,31 @@ def test_a_batch_is_compared_with_all_and_nothing_old_is_compared_again(tmp_path
     # Other centroids were trained, so the graphs may differ where the recall is not one.
     assert len(truth ^ found) < 0.02 * len(truth)
     assert added.stats["recall"] > 0.98
+
+
+def test_what_a_batch_does_not_touch_is_taken_over_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = planted(6)
+    first = len(vectors) - 30
+    looked_at: list[int] = []
+
+    def watched(items: pa.Table, order: str) -> Any:
+        looked_at.append(items.num_rows)
+        return policy_rank(items, order)
+
+    monkeypatch.setattr("dedup.engine.policy_rank", watched)
+    decided = {}
+    for name, before in (("taken over", KEEP_BEST), ("anew", "item_id desc")):
+        corpus = corpus_of(tmp_path / name, vectors, [first])
+        decide(corpus, keep=before)
+        commit_partition(corpus, Partition(1, 1), vectors, range(first, len(vectors)))
+        decided[name] = decide(corpus)
+
+    assert looked_at[1] < len(vectors) / 2
+    assert looked_at[3] == len(vectors)
+    assert decided["taken over"].decisions.equals(decided["anew"].decisions)
+    assert decided["taken over"].edges.equals(decided["anew"].edges)
 
 
 def test_what_was_kept_of_earlier_batches_stays_kept_unless_told_otherwise(tmp_path: Path) -> None:
