@@ -57,12 +57,14 @@ class TextGroup:
         large: Whether the letters are large for the image.
         vertical: Whether the text runs from top to bottom.
         texts: The lines, in reading order.
+        mixed: Whether some of the letters are large and some are not.
     """
 
     place: Place
     large: bool
     vertical: bool
     texts: tuple[str, ...]
+    mixed: bool = False
 
 
 def describe_look(image: npt.NDArray[np.uint8]) -> Look:
@@ -176,8 +178,10 @@ def group_text(lines: Sequence[Line], width: int, height: int) -> list[TextGroup
     for paragraph in paragraphs:
         here = _group_of(paragraph, width, height)
         last = groups[-1] if groups else None
-        if last and replace(last, texts=here.texts) == here:
-            groups[-1] = replace(last, texts=last.texts + here.texts)
+        if last and (last.place, last.vertical) == (here.place, here.vertical):
+            mixed = last.mixed or last.large != here.large
+            texts = last.texts + here.texts
+            groups[-1] = replace(last, texts=texts, mixed=mixed, large=last.large and not mixed)
         else:
             groups.append(here)
     return groups

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from captioning.language import Language, clean_text, count_letters, language_of
+from captioning.quotes import strip_quotations
 
 _TITLES = ("title", "page_title", "headline")
 _KEYWORDS = ("keywords", "tags", "labels", "label", "category", "subject")
@@ -95,7 +96,15 @@ def _given(value: object, language: Language | None = None) -> Given | None:
         return None
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1].rstrip() + "…"
-    return Given(text, language or _prose_language(text))
+    # A sentence is in the language of what it says, and not of what it quotes.
+    said = strip_quotations(text)
+    own = _prose_language(said) if said != text and _has_words(said) else None
+    return Given(text, own or language or _prose_language(text))
+
+
+def _has_words(text: str) -> bool:
+    letters = count_letters(text)
+    return letters.latin_words + letters.han >= 2
 
 
 def _prose_language(text: str) -> Language:

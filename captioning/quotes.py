@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from captioning.caption import CaptionLanguage
+if TYPE_CHECKING:
+    from captioning.caption import CaptionLanguage
 
 _MARKS: dict[CaptionLanguage, tuple[tuple[str, str], ...]] = {
     "en": (("“", "”"), ('"', '"'), ("‘", "’"), ("«", "»"), ("「", "」")),
@@ -30,6 +32,11 @@ def quote(text: str, language: CaptionLanguage) -> str:
     runs = [sum(1 for _ in run) for mark, run in groupby(text) if mark in "“”"]
     fence = max(runs, default=0) + 1
     return f"{'“' * fence}{text}{'”' * fence}"
+
+
+def quotations(text: str) -> list[str]:
+    """What a text quotes, without the marks, in order."""
+    return [found.strip('“”「」『』«»"‘’').strip() for found in _QUOTED.findall(text)]
 
 
 def strip_quotations(text: str, known: Sequence[str] = ()) -> str:

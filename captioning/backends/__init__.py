@@ -1,1 +1,1 @@
-"""Captioners: an endpoint that serves a model, and a composer that needs none."""
+"""Captioners: an endpoint or a local model, and a composer that needs neither."""

@@ -38,13 +38,14 @@ _PLACES = {
     "bottom": "下方",
     "left": "左侧",
     "right": "右侧",
-    "all": "整个画面",
+    "all": "画面中",
 }
 _SIDES = {"top": "上部", "bottom": "下部", "left": "左侧", "right": "右侧", "middle": "中间"}
 _TONES = {"dark": "偏暗", "bright": "明亮"}
 _NUMBERS = "零一两三四五六七八九十"
 _SHORT_TEXT = 24
 _MEDIUM_TEXT = 120
+_MOST_TAGS = 5
 _END = re.compile(r"(?<=[。！？!?])")
 
 
@@ -53,10 +54,11 @@ def tags(facts: Facts) -> str:
     look = facts.look
     words = [word_or_quote(word, "zh") for word in facts.metadata.keywords]
     words += _alt_as_list(facts)
-    words += [quote(text, "zh") for text in facts.texts if len(text) <= _SHORT_TEXT][:4]
-    if facts.texts:
+    words += [tag.zh for tag in facts.tags if tag.zh]
+    words += [quote(text, "zh") for text in facts.words if len(text) <= _SHORT_TEXT][:4]
+    if facts.words:
         names = {"en": "英文", "zh": "中文", "other": "文字"}
-        languages = {language_of(text) for text in facts.texts}
+        languages = {language_of(text) for text in facts.words}
         words += [names[language] for language in sorted(languages - {"other"} or languages)]
     words += ["黑白"] if look.monochrome else [_COLOURS[c] for c in look.colours + look.accents]
     words += [_SHAPES[look.shape]]
@@ -79,24 +81,25 @@ def short(facts: Facts) -> str:
     alt = facts.metadata.alt
     if alt is not None and spoken_in(alt, "zh"):
         return _sentence(_first_sentence(alt.text, 80))
-    parts = [_named(facts.look)]
-    quoted, left = quoted_within(facts.texts, _SHORT_TEXT, "zh")
-    if quoted and len(facts.texts[0]) <= _SHORT_TEXT:
-        parts.append(f"上面写有{''.join(quoted[:2])}" + ("等文字" if left else ""))
+    parts = [_named(facts.look), *_seen_clause(facts, 2)]
+    quoted, left = quoted_within(facts.words, _SHORT_TEXT, "zh")
+    if quoted and len(facts.words[0]) <= _SHORT_TEXT:
+        parts.append(f"上面写有{''.join(quoted[:2])}" + ("等文字" if left or quoted[2:] else ""))
     elif quoted:
-        parts.append(f"上面有{_lines(len(facts.texts))}文字")
+        parts.append(f"上面有{_lines(len(facts.words))}文字")
     if alt is not None:
         parts.append(f"原图说明为{_foreign(_cut(alt.text, 160))}")
     elif facts.metadata.keywords:
-        words = [word_or_quote(word, "zh") for word in facts.metadata.keywords[:2]]
-        parts.append(f"关键词为{_listed(words)}")
+        words = [quote(word.text, "zh") for word in facts.metadata.keywords[:2]]
+        parts.append(f"标签为{_listed(words)}")
     return _sentence("，".join(parts))
 
 
 def medium(facts: Facts) -> str:
     """A few sentences, with as much of the text as fits."""
-    sentences = [*_told(facts, 150), _look_sentence(facts), *_keyword_sentence(facts, 3)]
-    quoted, left = quoted_within(facts.texts, _MEDIUM_TEXT, "zh")
+    sentences = [*_told(facts, 150), _look_sentence(facts), *_seen_sentence(facts, 3)]
+    sentences += _keyword_sentence(facts, 3)
+    quoted, left = quoted_within(facts.words, _MEDIUM_TEXT, "zh")
     if quoted:
         more = f"，此外还有{_lines(left)}文字" if left else ""
         sentences.append(f"图中文字为{_listed(quoted)}{more}。")
@@ -106,9 +109,9 @@ def medium(facts: Facts) -> str:
 def long(facts: Facts) -> str:
     """All that is known, with every confident line of text."""
     sentences = [*_told(facts), _look_sentence(facts), *_light_sentences(facts.look)]
-    sentences += _keyword_sentence(facts)
+    sentences += [*_seen_sentence(facts, _MOST_TAGS), *_keyword_sentence(facts)]
     if facts.metadata.place is not None:
-        sentences.append(f"所附地点为{word_or_quote(facts.metadata.place, 'zh')}。")
+        sentences.append(f"标注的地点为{word_or_quote(facts.metadata.place, 'zh')}。")
     return "".join([*sentences, *_text_sentences(facts)])
 
 
@@ -116,7 +119,7 @@ def prompt(facts: Facts) -> str:
     """What someone might type who wants such an image; leaves most of it out."""
     choices = facts.choices("zh")
     subject = _wish(facts)
-    text = f"带有{quote(choices.choice(facts.texts), 'zh')}字样" if facts.texts else ""
+    text = f"带有{quote(choices.choice(facts.words), 'zh')}字样" if facts.words else ""
     colours = "黑白" if facts.look.monochrome else _main(facts.look)
     if subject is None:
         if text:
@@ -138,7 +141,8 @@ def _wish(facts: Facts) -> str | None:
     for text in (g.text for g in given if g is not None and spoken_in(g, "zh")):
         return _first_sentence(text, 60).rstrip("。！!.")
     words = [word.text for word in facts.metadata.keywords if word.language == "zh"]
-    return "，".join(words[:2]) or None
+    seen = [tag.zh for tag in facts.tags if tag.zh]
+    return "，".join(words[:2]) or next(iter(seen), None)
 
 
 def _told(facts: Facts, most: int = 1000) -> list[str]:
@@ -161,8 +165,17 @@ def _foreign(text: str) -> str:
 
 
 def _keyword_sentence(facts: Facts, most: int | None = None) -> list[str]:
-    words = [word_or_quote(word, "zh") for word in facts.metadata.keywords[:most]]
-    return [f"所附关键词为{_listed(words)}。"] if words else []
+    words = [quote(word.text, "zh") for word in facts.metadata.keywords[:most]]
+    return [f"图片标签为{_listed(words)}。"] if words else []
+
+
+def _seen_clause(facts: Facts, most: int) -> list[str]:
+    names = [tag.zh for tag in facts.tags if tag.zh][:most]
+    return [f"画面中似乎有{_listed(names)}"] if names else []
+
+
+def _seen_sentence(facts: Facts, most: int) -> list[str]:
+    return [f"{clause}。" for clause in _seen_clause(facts, most)]
 
 
 def _look_sentence(facts: Facts) -> str:
@@ -211,11 +224,8 @@ def _text_sentences(facts: Facts) -> list[str]:
         every = _listed([quote(text, "zh") for text in facts.texts])
         sentences.append(f"图中文字依次为：{every}。")
     elif facts.groups:
-        previous: TextGroup | None = None
-        clauses = []
-        for group in facts.groups:
-            clauses.append(_group_clause(group, previous))
-            previous = group
+        pairs = zip(facts.groups, (None, *facts.groups), strict=False)
+        clauses = [_group_clause(group, previous) for group, previous in pairs]
         sentences.append(f"{'；'.join(clauses)}。")
     if facts.unsure and facts.texts:
         sentences.append(f"另有{_lines(facts.unsure)}文字难以辨认。")
@@ -230,7 +240,9 @@ def _group_clause(group: TextGroup, previous: TextGroup | None) -> str:
     again = "还" if previous and previous.place == group.place else ""
     manner = "用大字" if group.large else ""
     manner += "竖排" if group.vertical else ""
-    return f"{start}{place}{again}{manner}写着{_listed([quote(t, 'zh') for t in group.texts])}"
+    partly = "，部分为大字" if group.mixed else ""
+    quoted = _listed([quote(text, "zh") for text in group.texts])
+    return f"{start}{place}{again}{manner}写着{quoted}{partly}"
 
 
 def _lines(count: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from captioning.backends import chinese, english
 from captioning.backends.facts import gather_facts
-from captioning.caption import CaptionRequest, Captions
+from captioning.caption import CaptionRequest, Captions, Written
 
 
 class Composer:
@@ -19,10 +19,10 @@ class Composer:
         """What the ``backend`` column says."""
         return "composer"
 
-    def write(self, request: CaptionRequest) -> Captions:
+    def write(self, request: CaptionRequest) -> Written:
         """Write all captions of one image; see ``CaptionBackend``."""
         facts = gather_facts(request)
-        return Captions(
+        captions = Captions(
             en_tags=english.tags(facts),
             en_short=english.short(facts),
             en_medium=english.medium(facts),
@@ -34,3 +34,4 @@ class Composer:
             zh_long=chinese.long(facts),
             zh_prompt=chinese.prompt(facts),
         )
+        return Written(captions)

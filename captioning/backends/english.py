@@ -45,6 +45,8 @@ _LEADING_WORDS = frozenset(
 )
 _SHORT_TEXT = 40
 _MEDIUM_TEXT = 240
+_MOST_TAGS = 5
+_ARTICLE = re.compile(r"^(?:an?|the|some) ", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -53,10 +55,11 @@ def tags(facts: Facts) -> str:
     look = facts.look
     words = [word_or_quote(word, "en") for word in facts.metadata.keywords]
     words += alt_as_list(facts)
-    words += [quote(text, "en") for text in facts.texts if len(text) <= _SHORT_TEXT][:4]
-    if facts.texts:
+    words += [_ARTICLE.sub("", tag.name) for tag in facts.tags]
+    words += [quote(text, "en") for text in facts.words if len(text) <= _SHORT_TEXT][:4]
+    if facts.words:
         names = {"en": "English text", "zh": "Chinese text", "other": "text"}
-        languages = {language_of(text) for text in facts.texts}
+        languages = {language_of(text) for text in facts.words}
         words += [names[language] for language in sorted(languages - {"other"} or languages)]
     words += ["black and white"] if look.monochrome else [*look.colours, *look.accents]
     words += [_SHAPES[look.shape].replace("-", " ").replace(",", " and")]
@@ -80,24 +83,26 @@ def short(facts: Facts) -> str:
     alt = facts.metadata.alt
     if alt is not None and spoken_in(alt, "en"):
         return _sentence(_first_sentence(alt.text, 200))
-    parts = [_named(facts.look)]
-    quoted, left = quoted_within(facts.texts, _SHORT_TEXT, "en")
-    if quoted and len(facts.texts[0]) <= _SHORT_TEXT:
-        parts.append(f"showing the text {_listed(quoted[:2])}" + (" and more" if left else ""))
+    parts = [_named(facts.look, seen=_seen(facts, 2))]
+    quoted, left = quoted_within(facts.words, _SHORT_TEXT, "en")
+    if quoted and len(facts.words[0]) <= _SHORT_TEXT:
+        shown = [*quoted[:2], *(["more"] if left or quoted[2:] else [])]
+        parts.append(f"showing the text {_listed(shown)}")
     elif quoted:
-        parts.append(f"with {_lines(len(facts.texts))} of text")
+        parts.append(f"with {_lines(len(facts.words))} of text")
     if alt is not None:
         parts.append(f"originally captioned {quote(_cut(alt.text, 160), 'en')}")
     elif facts.metadata.keywords:
-        words = [word_or_quote(word, "en") for word in facts.metadata.keywords[:2]]
-        parts.append(f"tagged as {_listed(words)}")
+        words = [quote(word.text, "en") for word in facts.metadata.keywords[:2]]
+        parts.append(f"tagged {_listed(words)}")
     return _sentence(", ".join(parts))
 
 
 def medium(facts: Facts) -> str:
     """A few sentences, with as much of the text as fits."""
-    sentences = [*_told(facts, 300), _look_sentence(facts), *_keyword_sentence(facts, 3)]
-    quoted, left = quoted_within(facts.texts, _MEDIUM_TEXT, "en")
+    sentences = [*_told(facts, 300), _look_sentence(facts), *_seen_sentence(facts, 3)]
+    sentences += _keyword_sentence(facts, 3)
+    quoted, left = quoted_within(facts.words, _MEDIUM_TEXT, "en")
     if quoted:
         more = f", followed by {_lines(left, more=True)}" if left else ""
         sentences.append(f"The text in it reads {_listed(quoted)}{more}.")
@@ -107,9 +112,9 @@ def medium(facts: Facts) -> str:
 def long(facts: Facts) -> str:
     """All that is known, with every confident line of text."""
     sentences = [*_told(facts), _look_sentence(facts), *_light_sentences(facts.look)]
-    sentences += _keyword_sentence(facts)
+    sentences += [*_seen_sentence(facts, _MOST_TAGS), *_keyword_sentence(facts)]
     if facts.metadata.place is not None:
-        sentences.append(f"The place given for it is {word_or_quote(facts.metadata.place, 'en')}.")
+        sentences.append(f"The given location is {word_or_quote(facts.metadata.place, 'en')}.")
     return " ".join([*sentences, *_text_sentences(facts)])
 
 
@@ -118,13 +123,13 @@ def prompt(facts: Facts) -> str:
     choices = facts.choices("en")
     subject = _wish(facts)
     extras = (
-        [] if not facts.texts else [f"with the text {quote(choices.choice(facts.texts), 'en')}"]
+        [] if not facts.words else [f"with the text {quote(choices.choice(facts.words), 'en')}"]
     )
     extras.append(
         "in black and white" if facts.look.monochrome else f"{_listed(facts.look.colours)} tones"
     )
     if subject is None:
-        if facts.texts:
+        if facts.words:
             return f"an image {extras[0]}"
         return f"an image in {extras[-1].removeprefix('in ')}"
     if choices.random() < 0.5:
@@ -145,7 +150,7 @@ def _wish(facts: Facts) -> str | None:
         head, _, rest = first.partition(" ")
         return f"{head.lower()} {rest}" if head.lower() in _LEADING_WORDS else first
     words = [word.text for word in facts.metadata.keywords if word.language == "en"]
-    return ", ".join(words[:2]) or None
+    return ", ".join(words[:2]) or _seen(facts, 1)
 
 
 def _told(facts: Facts, most: int = 1000) -> list[str]:
@@ -162,19 +167,31 @@ def _told(facts: Facts, most: int = 1000) -> list[str]:
 
 
 def _keyword_sentence(facts: Facts, most: int | None = None) -> list[str]:
-    words = [word_or_quote(word, "en") for word in facts.metadata.keywords[:most]]
-    if not words:
-        return []
-    return [f"It came with the keyword{'s' if words[1:] else ''} {_listed(words)}."]
+    words = [quote(word.text, "en") for word in facts.metadata.keywords[:most]]
+    return [f"It is tagged {_listed(words)}."] if words else []
+
+
+def _seen(facts: Facts, most: int) -> str | None:
+    names = [tag.name for tag in facts.tags[:most]]
+    return _listed(names) if names else None
+
+
+def _seen_sentence(facts: Facts, most: int) -> list[str]:
+    seen = _seen(facts, most)
+    return [f"It seems to show {seen}."] if seen else []
 
 
 def _look_sentence(facts: Facts) -> str:
     look = facts.look
-    told = bool(facts.metadata.alt or facts.metadata.title)
-    clauses = [f"{'it is ' if told else ''}{_named(look)}"]
+    sentence = _named(look)
+    if facts.metadata.alt or facts.metadata.title:
+        noun = f"the {' '.join([*_tone(look), _SHAPES[look.shape]])} image is"
+        kind = f"mainly {_colours(look)}"
+        kind = "black and white" if look.monochrome else kind
+        sentence = f"{noun} {f'plain {look.colours[0]}' if look.plain else kind}"
     if look.background and not look.plain:
-        clauses.append(f"on an even {look.background} background")
-    return _sentence(", ".join(clauses))
+        sentence += f", with an even {look.background} background"
+    return _sentence(sentence)
 
 
 def _light_sentences(look: Look) -> list[str]:
@@ -189,15 +206,19 @@ def _light_sentences(look: Look) -> list[str]:
     return sentences
 
 
-def _named(look: Look) -> str:
+def _named(look: Look, seen: str | None = None) -> str:
     """Such as: a dark landscape-format image, mainly brown and grey with some red."""
     shape = _SHAPES[look.shape]
+    showing = f" that seems to show {seen}" if seen else ""
     if look.plain:
-        return _with_article(f"plain {look.colours[0]} {shape} image")
-    words: list[str] = [look.tone] if look.tone else []
-    words += ["black-and-white"] if look.monochrome else []
-    noun = _with_article(" ".join([*words, shape, "image"]))
+        return _with_article(f"plain {look.colours[0]} {shape} image") + showing
+    words = [*_tone(look), shape, *(["black-and-white"] if look.monochrome else [])]
+    noun = _with_article(" ".join([*words, "image"])) + showing
     return noun if look.monochrome else f"{noun}, mainly {_colours(look)}"
+
+
+def _tone(look: Look) -> list[str]:
+    return [look.tone] if look.tone and not look.plain else []
 
 
 def _colours(look: Look) -> str:
@@ -212,10 +233,8 @@ def _text_sentences(facts: Facts) -> list[str]:
         every = [quote(text, "en") for text in facts.texts]
         sentences.append(f"The text in it reads, in order: {', '.join(every)}.")
     else:
-        previous: TextGroup | None = None
-        for group in groups:
+        for group, previous in zip(groups, (None, *groups), strict=False):
             sentences.append(_group_sentence(group, previous))
-            previous = group
     if facts.unsure:
         sentences.append(_unsure_sentence(facts))
     return sentences
@@ -228,7 +247,8 @@ def _group_sentence(group: TextGroup, previous: TextGroup | None) -> str:
         subject = "large vertical letters read" if group.vertical else "large letters read"
     else:
         subject = "vertical text reads" if group.vertical else "the text reads"
-    return _sentence(f"{start}, {subject} {_listed([quote(t, 'en') for t in group.texts])}")
+    partly = ", partly in large letters" if group.mixed else ""
+    return _sentence(f"{start}, {subject} {_listed([quote(t, 'en') for t in group.texts])}{partly}")
 
 
 def _unsure_sentence(facts: Facts) -> str:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captioning.caption import CaptionLanguage, CaptionRequest
+from captioning.caption import CaptionLanguage, CaptionRequest, Tag
 from captioning.composition import Look, TextGroup, describe_look, group_text
 from captioning.metadata import Given, Metadata
 from captioning.quotes import quote
@@ -22,6 +22,7 @@ class Facts:
         unsure: How many more lines there are.
         metadata: What came with it.
         seed: Decides the free choices.
+        tags: What it seems to show, surest first.
     """
 
     look: Look
@@ -29,11 +30,17 @@ class Facts:
     unsure: int
     metadata: Metadata
     seed: str
+    tags: tuple[Tag, ...] = ()
 
     @property
     def texts(self) -> list[str]:
         """The confident lines, in reading order."""
         return [text for group in self.groups for text in group.texts]
+
+    @property
+    def words(self) -> list[str]:
+        """Those that hold a letter or a digit: not the dots and bars of a layout."""
+        return [text for text in self.texts if any(map(str.isalnum, text))]
 
     def choices(self, language: CaptionLanguage) -> random.Random:
         """A generator that depends on the item and the language alone."""
@@ -51,6 +58,7 @@ def gather_facts(request: CaptionRequest) -> Facts:
         unsure=len(request.lines) - len(confident),
         metadata=request.metadata,
         seed=request.seed,
+        tags=tuple(sorted(request.tags, key=lambda tag: (-tag.score, tag.name))),
     )
 
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 from string import Template
 
 #: The version that is used unless another is asked for.
-CURRENT = "v1"
+CURRENT = "v2"
 
 
 def load_prompt(name: str, version: str = CURRENT) -> Template:

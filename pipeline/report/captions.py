@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.report.histograms import Bins, histograms, plain_histogram
 from pipeline.report.tables import CARD_COLUMNS, Row, Tables
+from stages.caption import CaptionSettings
 from stages.schemas import CAPTION_LANGUAGES, CAPTION_LEVELS
 
 _SHARES = Bins(0.0, 0.05, 20)
@@ -15,6 +16,29 @@ _PER_FLAG = 4
 #: Images without text would hide the others.
 _AREA = {"text_area": "CASE WHEN len(lines) > 0 THEN text_area END"}
 _LINES = 40
+#: Checks whose column lists the captions that failed, or what they hold that they should not.
+_LISTS = {
+    "appended": "had missing text appended",
+    "asked_again": "was asked for again",
+    "invented_text": "quotes text that nobody read",
+    "unknown_names": "names what nobody named",
+    "other_language": "is in another language",
+    "empty": "has no word",
+    "too_short": "is too short",
+    "too_long": "is too long",
+    "repeating": "repeats itself",
+    "refusing": "reads like a refusal",
+}
+#: Checks whose column is a share or a distance; means over the images that have one.
+_MEANS = {
+    "ocr_coverage": "Confident lines quoted in both long captions",
+    "first_ocr_coverage": "The same before repair",
+    "medium_ocr_coverage": "Confident lines quoted in both medium captions",
+    "first_ocr_edit_distance": "Edits per letter of a line, before repair",
+    "ocr_edit_distance": "Edits per letter of a line, after repair",
+    "en_purity": "Words in Latin script, least of the English captions",
+    "zh_purity": "Han characters, least of the Chinese captions",
+}
 
 
 def text_facts(tables: Tables) -> dict[str, Any] | None:
@@ -45,8 +69,16 @@ def text_facts(tables: Tables) -> dict[str, Any] | None:
     }
 
 
-def caption_facts(tables: Tables, examples: int) -> dict[str, Any] | None:
-    """What ``caption`` wrote, with examples; ``None`` where it has not run."""
+def caption_facts(
+    tables: Tables, examples: int, settings: CaptionSettings
+) -> dict[str, Any] | None:
+    """What ``caption`` wrote, with examples; ``None`` where it has not run.
+
+    Args:
+        tables: The tables that are up to date.
+        examples: Images shown.
+        settings: Hold the prices of tokens.
+    """
     if not tables.ran("caption"):
         return None
     totals = tables.one(
@@ -58,6 +90,9 @@ def caption_facts(tables: Tables, examples: int) -> dict[str, Any] | None:
         **totals,
         "backends": tables.counts("SELECT backend, count(*) FROM caption GROUP BY backend"),
         "lengths": _lengths(tables),
+        "checks": _checks(tables),
+        "means": _means(tables),
+        "cost": _cost(tables, settings),
         "flags": _flags(tables),
         "examples": _examples(tables, examples),
     }
@@ -82,6 +117,47 @@ def _lengths(tables: Tables) -> list[Row]:
         for language in CAPTION_LANGUAGES
         for level in CAPTION_LEVELS
     ]
+
+
+def _checks(tables: Tables) -> list[Row]:
+    """Images per check that failed or repaired something, those of a column of lists."""
+    counts = ", ".join(f"count(*) FILTER (WHERE len({name}) > 0) AS {name}" for name in _LISTS)
+    row = tables.one(f"SELECT count(*) AS images, {counts} FROM caption")  # noqa: S608
+    return [
+        {"name": name, "label": label, "images": row[name], "share": row[name] / row["images"]}
+        for name, label in _LISTS.items()
+        if row["images"]
+    ]
+
+
+def _means(tables: Tables) -> list[Row]:
+    """Means of the checks that measure, over the images where they could."""
+    # Decimals are summed exactly, so the order of rows does not show.
+    parts = [
+        f"count({name}) AS n_{name}, sum({name}::DECIMAL(18, 6))::DOUBLE AS s_{name}"
+        for name in _MEANS
+    ]
+    row = tables.one(f"SELECT {', '.join(parts)} FROM caption")  # noqa: S608
+    return [
+        {"name": name, "label": label, "images": row[f"n_{name}"],
+         "mean": row[f"s_{name}"] / row[f"n_{name}"]}
+        for name, label in _MEANS.items()
+        if row[f"n_{name}"]
+    ]  # fmt: skip
+
+
+def _cost(tables: Tables, settings: CaptionSettings) -> dict[str, Any] | None:
+    """Tokens of the answers that the captions rest on, whichever run paid for them."""
+    row = tables.one(
+        "SELECT coalesce(sum(answers), 0)::BIGINT AS answers, "
+        "coalesce(sum(prompt_tokens), 0)::BIGINT AS prompt_tokens, "
+        "coalesce(sum(completion_tokens), 0)::BIGINT AS completion_tokens FROM caption"
+    )
+    if not row["answers"]:
+        return None
+    cost = settings.cost(row["prompt_tokens"], row["completion_tokens"])
+    priced = bool(settings.prompt_price or settings.completion_price)
+    return {**row, "cost": cost if priced else None}
 
 
 def _flags(tables: Tables) -> list[dict[str, Any]]:

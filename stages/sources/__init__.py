@@ -1,4 +1,4 @@
-"""Where images come from: folders, WebDataset tars, Parquet tables and JSONL lists.
+"""Where images come from: folders, WebDataset tars, Parquet tables, JSONL lists and videos.
 
 Every kind of source answers the same two questions. ``split``: into which units, each
 read on its own, does a file fall apart? ``candidates``: which images does a unit hold,
@@ -11,6 +11,7 @@ from stages.sources.jsonl import JsonlReader
 from stages.sources.listing import fixed_place, list_source
 from stages.sources.parquet import ParquetReader
 from stages.sources.tar import TarReader
+from stages.sources.video import VideoReader
 
 __all__ = [
     "Candidate",
@@ -28,9 +29,10 @@ _READERS: dict[str, type[Reader]] = {
     "tar": TarReader,
     "parquet": ParquetReader,
     "jsonl": JsonlReader,
+    "video": VideoReader,
 }
 
 
 def reader_of(kind: str) -> Reader:
-    """The reader of a kind of source: ``folder``, ``tar``, ``parquet`` or ``jsonl``."""
+    """The reader of a kind of source: ``folder``, ``tar``, ``parquet``, ``jsonl`` or ``video``."""
     return _READERS[kind]()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from stages.contract import Reason
 from stages.storage import Storage
 
-Kind = Literal["folder", "tar", "parquet", "jsonl"]
+Kind = Literal["folder", "tar", "parquet", "jsonl", "video"]
 
 #: Extensions of images; those that are not decoded are here too, so that they are seen
 #: and quarantined as unsupported instead of passing for another file.
@@ -39,6 +39,7 @@ _SHAPING = (
     "root",
     "language",
 )
+_SHAPING_VIDEO = ("interval_s", "scene_threshold", "max_frames")
 
 
 class SourceSettings(BaseModel):
@@ -54,7 +55,7 @@ class SourceSettings(BaseModel):
 
     uri: str
     """A file, a folder, an object-store prefix, or a pattern: ``{a,b}``, ``{00..99}``, ``*``."""
-    kind: Literal["auto", "folder", "tar", "parquet", "jsonl"] = "auto"
+    kind: Literal["auto", "folder", "tar", "parquet", "jsonl", "video"] = "auto"
     """What the source is; ``auto`` goes by the extensions of the files it holds."""
     exclude: list[str] = []
     """Patterns such as ``*.csv`` or ``thumbs/*`` of relative paths that are no input."""
@@ -70,10 +71,22 @@ class SourceSettings(BaseModel):
     """Where relative paths in a list start; by default the folder of the list itself."""
     language: Literal["auto", "en", "zh", "other"] = "auto"
     """Language of the captions; ``auto`` goes by their script."""
+    interval_s: float | None = Field(default=2.0, gt=0, le=86_400)
+    """Video: a frame is taken whenever so many seconds have passed since the last; null: none."""
+    scene_threshold: float | None = Field(default=0.3, gt=0, le=1)
+    """Video: a frame is taken where a scene begins, by a score of 0..1; lower finds more of
+    them; null: none."""
+    max_frames: int = Field(default=64, ge=1, le=10_000)
+    """Video: most frames of a clip; of more, so many spread evenly."""
 
     def shaping(self) -> str:
         """The settings that change rows, as JSON."""
-        return json.dumps({name: getattr(self, name) for name in _SHAPING}, ensure_ascii=False)
+        values = {name: getattr(self, name) for name in _SHAPING}
+        # Only where they are not the defaults: other sources' plans need not know of them.
+        for name in _SHAPING_VIDEO:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                values[name] = getattr(self, name)
+        return json.dumps(values, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

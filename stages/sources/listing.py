@@ -28,6 +28,10 @@ _ENDINGS: dict[Kind, tuple[str, ...]] = {
     "tar": _TAR_ENDINGS,
     "parquet": (".parquet",),
     "jsonl": (".jsonl", ".ndjson"),
+    "video": (
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts"),
+        *(".mts", ".flv", ".wmv", ".asf", ".ogv", ".3gp", ".mxf", ".h264", ".hevc", ".ivf"),
+    ),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.caption import CAPTION_NAMES, CaptionRequest, Captions
+from captioning.caption import CAPTION_NAMES, CaptionRequest, Captions, Written
 from captioning.chain import add_missing_text, caption_image
 from captioning.checks import check, language_purity, missing_lines, ocr_coverage
 from captioning.language import clean_text
@@ -14,8 +14,12 @@ from captioning.ocr.lines import Line, make_line
 from captioning.quotes import quote, strip_quotations
 from tests.captioning.pictures import blank
 
-ENGLISH, CHINESE = "A red sign on a wall.", "墙上的红色标牌。"
-CAPTIONS = Captions(**{n: ENGLISH if n.startswith("en") else CHINESE for n in CAPTION_NAMES})
+ENGLISH, CHINESE = "A red sign on a wall.", "白色墙上的一块红色标牌。"
+CAPTIONS = replace(
+    Captions(**{n: ENGLISH if n.startswith("en") else CHINESE for n in CAPTION_NAMES}),
+    en_tags="red, sign, wall",
+    zh_tags="红色，标牌，墙",
+)
 
 
 def request(*texts: str) -> CaptionRequest:
@@ -32,8 +36,8 @@ class Fixed:
     def __init__(self, captions: Captions) -> None:
         self.captions = captions
 
-    def write(self, _: CaptionRequest) -> Captions:
-        return self.captions
+    def write(self, _: CaptionRequest) -> Written:
+        return Written(self.captions)
 
 
 def test_good_captions_have_no_flags() -> None:
@@ -47,16 +51,20 @@ def test_missing_text_is_found_unless_only_width_or_space_differ() -> None:
 
 
 def test_coverage_counts_lines_quoted_in_both_languages() -> None:
-    captions = replace(CAPTIONS, en_long="It says “ONE” and “TWO”.", zh_long="写着“ONE”。")
+    captions = replace(
+        CAPTIONS, en_long="A sign that says “ONE” and “TWO”.", zh_long="一块标牌，上面写着“ONE”。"
+    )
     assert ocr_coverage(captions, request("ONE", "TWO")) == pytest.approx(0.5)
     assert check(captions, request("ONE", "TWO")) == ["missing_text:zh_long"]
 
 
 def test_the_chain_adds_the_missing_lines_and_says_so() -> None:
-    captions = replace(CAPTIONS, en_long="A sign that reads “ONE”.")
+    captions = replace(CAPTIONS, en_long="A red sign that reads “ONE”.")
     result = caption_image(Fixed(captions), request("ONE", "二手车"))
-    assert result.captions.en_long == ("A sign that reads “ONE”. It also shows the text “二手车”.")
-    assert result.captions.zh_long == "墙上的红色标牌。图中还写有“ONE”和“二手车”。"
+    assert result.captions.en_long == (
+        "A red sign that reads “ONE”. It also shows the text “二手车”."
+    )
+    assert result.captions.zh_long == "白色墙上的一块红色标牌。图中还写有“ONE”和“二手车”。"
     assert result.ocr_coverage == 1.0
     assert result.flags == ("repaired_text:en_long", "repaired_text:zh_long")
 

@@ -80,3 +80,10 @@ def test_endless_alt_text_is_cut() -> None:
     assert found is not None
     assert len(found.text) <= 1000
     assert found.text.endswith("…")
+
+
+def test_a_sentence_is_in_the_language_of_what_it_says_and_not_of_what_it_quotes() -> None:
+    english = read_metadata('A menu that reads "家常菜", "红烧肉 58"', "zh").alt
+    chinese = read_metadata("海报，写着“Spring Music Festival, every Friday night”", "en").alt
+    quoted = read_metadata("“家常菜”", "en").alt
+    assert [g.language for g in (english, chinese, quoted) if g] == ["en", "zh", "en"]

@@ -10,8 +10,15 @@ def test_the_prompt_has_the_places_that_are_filled_in() -> None:
     assert set(load_prompt("caption.en").get_identifiers()) == {"lines", "metadata", "keys"}
 
 
-def test_every_level_is_explained() -> None:
-    text = load_prompt("caption.en", "v1").template
+def test_what_is_asked_again_has_places_too() -> None:
+    places = {"incomplete", "missing", "foreign", "keys"}
+    for version in ("v1", "v2"):
+        assert set(load_prompt("revise.en", version).get_identifiers()) == places
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_every_level_is_explained(version: str) -> None:
+    text = load_prompt("caption.en", version).template
     for level in {name[3:] for name in CAPTION_NAMES}:
         assert f"- {level}: " in text
 

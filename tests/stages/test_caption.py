@@ -8,7 +8,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from captioning.caption import CaptionError, CaptionRequest, Captions, EndpointUnavailableError
+from captioning.caption import (
+    CAPTION_NAMES,
+    CaptionError,
+    CaptionRequest,
+    Captions,
+    EndpointUnavailableError,
+    Written,
+)
 from stages.caption import CaptionSettings, CaptionStage
 from stages.contract import ConfigurationError, Reason, UnavailableError
 from stages.ocr import OcrSettings, OcrStage
@@ -54,7 +61,9 @@ def test_one_row_an_item_with_all_captions(table: pa.Table) -> None:
     assert output.quarantined == []
     sale, sheet, poem = output.rows.to_pylist()
     assert {row["backend"] for row in (sale, sheet, poem)} == {"composer"}
-    assert all(value for row in (sale, sheet, poem) for k, value in row.items() if k[:3] == "en_")
+    assert all(
+        value for row in (sale, sheet, poem) for k, value in row.items() if k in CAPTION_NAMES
+    )
     for language in ("en", "zh"):
         assert "“清仓大甩卖”" in sale[f"{language}_long"]
         assert all(line in poem[f"{language}_long"] for line in ("床前明月光", "疑是地上霜"))
@@ -79,16 +88,16 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def write(self, request: CaptionRequest) -> Captions:
+    def write(self, request: CaptionRequest) -> Written:
         if request.seed == "1":
-            return Captions(*["A sheet."] * 5, *["一张纸。"] * 5)
+            return Written(Captions(*["A sheet."] * 5, *["一张纸。"] * 5))
         raise self.error
 
 
 def test_an_item_without_captions_is_quarantined(
     table: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.caption.make_backend", lambda _: Failing(CaptionError("refused")))
+    monkeypatch.setattr("stages.caption.make_backend", lambda *_: Failing(CaptionError("refused")))
     output = run(table)
     assert output.rows["item_id"].to_pylist() == [1]
     assert [(q.item_id, q.reason, q.detail) for q in output.quarantined] == [
@@ -101,7 +110,7 @@ def test_an_endpoint_that_is_down_fails_the_partition_and_not_its_items(
     table: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     down = Failing(EndpointUnavailableError("nobody there"))
-    monkeypatch.setattr("stages.caption.make_backend", lambda _: down)
+    monkeypatch.setattr("stages.caption.make_backend", lambda *_: down)
     with pytest.raises(UnavailableError, match="nobody there"):
         run(table)
 
@@ -119,14 +128,14 @@ def test_the_endpoint_is_checked_early(
     settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WINNOW_TEST_KEY", raising=False)
-    monkeypatch.setattr("stages.caption.find_spec", lambda _: object())
+    monkeypatch.setattr("stages.captioners.find_spec", lambda _: object())
     with pytest.raises(ConfigurationError, match=message):
         CaptionStage(CaptionSettings(backend="openai", **settings), Storage()).check()
 
 
 def test_the_endpoint_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    monkeypatch.setattr("stages.caption.find_spec", lambda _: None)
+    monkeypatch.setattr("stages.captioners.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"winnow\[vlm\]"):
         CaptionStage(CaptionSettings(backend="openai", model="m"), Storage()).check()
 
@@ -138,4 +147,4 @@ def test_where_the_model_is_served_does_not_change_the_fingerprint() -> None:
     plain = fields(model="m")
     assert fields(model="m", base_url="http://other/v1", concurrency=9) == plain
     assert fields(model="n") != plain
-    assert fields(model="m", prompt_version="v2") != plain
+    assert fields(model="m", prompt_version="v1") != plain

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.backends.composer import Composer
-from captioning.caption import CaptionRequest, Captions
+from captioning.caption import CaptionRequest, Captions, Tag
 from captioning.chain import caption_image
 from captioning.colours import COLOURS
 from captioning.metadata import Metadata, read_metadata
@@ -33,7 +33,7 @@ def compose(
 ) -> Captions:
     image = look.get("image", blank(200, (WIDTH, HEIGHT)))
     request = CaptionRequest(image, lines or [], metadata or Metadata(), seed)
-    return Composer().write(request)
+    return Composer().write(request).captions
 
 
 # Quotation marks of all kinds, right-to-left text, emoji with joiners, combining marks.
@@ -234,3 +234,30 @@ def test_extreme_shapes() -> None:
     wide = compose(image=written(["x"], size=(900, 200)))
     assert "wide image" in wide.en_long
     assert "宽幅" in wide.zh_long
+
+
+def test_bullets_are_quoted_where_everything_is_and_nowhere_else() -> None:
+    captions = compose([line("●"), line("Soup of the day", top=120)])
+    assert "“●”" in captions.en_long
+    assert "“●”" in captions.zh_long
+    others = [text for _, level, text in captions if level != "long"]
+    assert not any("●" in text for text in others)
+
+
+def test_neighbouring_texts_of_different_size_are_told_once() -> None:
+    captions = compose([line("BIG", top=4, height=40), line("small", top=50, height=12)])
+    assert "At the top, the text reads “BIG” and “small”, partly in large letters." in (
+        captions.en_long
+    )
+    assert "图片上方写着“BIG”和“small”，部分为大字。" in captions.zh_long
+
+
+def test_what_a_classifier_saw_is_said_with_doubt_and_needs_no_model() -> None:
+    tags = [Tag("snow", 0.2, "雪"), Tag("a dog", 0.4, "狗"), Tag("a sleigh", 0.3)]
+    captions = (
+        Composer().write(CaptionRequest(blank(90, (WIDTH, HEIGHT)), tags=tags, seed="1")).captions
+    )
+    assert "It seems to show a dog, a sleigh and snow." in captions.en_long
+    assert "画面中似乎有狗和雪。" in captions.zh_long
+    assert captions.en_tags.startswith("dog, sleigh, snow, ")
+    assert captions.zh_tags.startswith("狗，雪，")
