@@ -129,7 +129,7 @@ def parts() -> dict[str, Callable[[working.WorkingCopy], object]]:
     """Name to computation, in the order of the stage."""
     step = 4
     return {
-        "phash": lambda copy: pixels.phash(copy.full_grey),
+        "phash": lambda copy: pixels.phash(copy.grey),
         "brightness, contrast, entropy": lambda copy: kernels.tones(copy.grey, step),
         "border_variance": lambda copy: borders.ring_statistics(
             copy.pixels, copy.grey, layout.ring_width(*copy.grey.shape), step

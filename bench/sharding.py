@@ -29,7 +29,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from pipeline.executors import LocalExecutor
 from stages.contract import Reads
 from stages.corpus import Corpus, Partition
-from stages.schemas import CAPTION, DEDUP, ITEMS, OCR, PROFILE
+from stages.schemas import CAPTION, DEDUP, ITEMS, OCR, PROFILE, SCORE
 from stages.shard import ShardSettings, ShardStage, sample_json, sample_key
 from stages.storage import Storage
 
@@ -76,14 +76,16 @@ def make_rows(folder: Path) -> pa.Table:
             }
         )
     fields = {
-        field.name: field for schema in (ITEMS, PROFILE, DEDUP, OCR, CAPTION) for field in schema
+        field.name: field
+        for schema in (ITEMS, PROFILE, SCORE, DEDUP, OCR, CAPTION)
+        for field in schema
     }
     wanted = ["item_id", *(name for read in ShardStage.reads for name in _columns(read))]
     return pa.Table.from_pylist(rows, schema=pa.schema([fields[name] for name in wanted]))
 
 
 def _columns(read: Reads) -> tuple[str, ...]:
-    return read.columns
+    return tuple(SCORE.names[1:]) if read.table == "score" else read.columns
 
 
 def ours(rows: pa.Table, folder: Path) -> float:

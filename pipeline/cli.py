@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from pipeline.commands.caption import caption
 from pipeline.commands.dedup import dedup
+from pipeline.commands.embed import embed
+from pipeline.commands.filter import filters
+from pipeline.commands.heads import train_head
+from pipeline.commands.pairs import pairs
 from pipeline.console import ConfigPath, CorpusUri, Exit, Overrides, err, failures, open_corpus, out
 from stages.contract import ConfigurationError
 
@@ -27,6 +32,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(dedup)
+app.add_typer(filters)
+app.add_typer(pairs)
+app.command("train-head")(train_head)
+app.command()(embed)
+app.command()(caption)
 
 
 def _show_version(wanted: bool) -> None:
@@ -80,15 +90,16 @@ def stage(
     Example: `winnow stage ocr configs/quickstart.yaml --force`
     """
     from pipeline.config import load_config
-    from pipeline.registry import STAGES
+    from pipeline.registry import stages_of
     from pipeline.runner import Runner
     from pipeline.summary import print_stages
 
     with failures():
-        names = [each.name for each in STAGES]
+        settings = load_config(config, overrides)
+        names = [each.name for each in stages_of(settings)]
         if name not in names:
             raise ConfigurationError(f"no stage {name!r}; the stages are {', '.join(names)}")
-        result = Runner(load_config(config, overrides)).run(name, force=force)
+        result = Runner(settings).run(name, force=force)
         print_stages(out, result)
 
 
@@ -182,19 +193,33 @@ def report(config: ConfigPath, overrides: Overrides = None) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put the sample set and the result.")] = (
-        Path("demo-out")
-    ),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Where all of it goes: demo-out, or world-out with --world."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample set.", min=0)] = 0,
+    world: Annotated[
+        bool, typer.Option("--world", help="Scenes of shapes that an oracle reads back.")
+    ] = False,
+    count: Annotated[
+        int | None, typer.Option(help="Scenes of the world: 2000 by default.", min=1)
+    ] = None,
 ) -> None:
     """Make a sample set of about 300 images with known truth, run the line, compare.
 
-    Example: `winnow demo demo-out`
+    Example: `winnow demo demo-out`, or `winnow demo --world world-out --count 2000`
     """
-    from pipeline.demo.run import run_demo
-
     with failures():
-        run_demo(out, folder, seed)
+        if world:
+            from pipeline.demo.world import run_world
+
+            run_world(out, folder or Path("world-out"), count, seed)
+            return
+        if count is not None:
+            raise ConfigurationError("--count is for --world: the sample set has its own size")
+        from pipeline.demo.run import run_demo
+
+        run_demo(out, folder or Path("demo-out"), seed)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 import yaml
@@ -18,7 +18,9 @@ from stages.embed import EmbedSettings
 from stages.filter import FilterSettings
 from stages.ingest import IngestSettings
 from stages.ocr import OcrSettings
+from stages.pairs import PairsSettings
 from stages.profile import ProfileSettings
+from stages.score import ScoreSettings
 from stages.shard import ShardSettings
 from stages.sources.base import SourceSettings
 from stages.storage import StorageSettings
@@ -75,11 +77,13 @@ class Config(BaseModel):
     ingest: IngestSettings = IngestSettings()
     profile: ProfileSettings = ProfileSettings()
     embed: EmbedSettings = EmbedSettings()
+    score: ScoreSettings = ScoreSettings()
     filter: FilterSettings = FilterSettings()
     dedup: DedupSettings = DedupSettings()
     ocr: OcrSettings = OcrSettings()
     caption: CaptionSettings = CaptionSettings()
     shard: ShardSettings = ShardSettings()
+    pairs: PairsSettings = PairsSettings()
     report: ReportSettings = ReportSettings()
 
     @field_validator("source", mode="before")
@@ -88,11 +92,11 @@ class Config(BaseModel):
         return [value] if isinstance(value, dict) else value
 
     def stage(self, name: str) -> StageSettings:
-        """The settings of one stage."""
-        settings = getattr(self, name)
-        if not isinstance(settings, StageSettings):
-            raise KeyError(name)
-        return settings
+        """The settings of one stage, told of what they need to know of the others'."""
+        sections = {each: getattr(self, each) for each in type(self).model_fields}
+        stages = {k: value for k, value in sections.items() if isinstance(value, StageSettings)}
+        stages |= self.embed.tables()
+        return stages[name].beside(stages)
 
     def to_yaml(self) -> str:
         """The resolved configuration: every default spelled out."""
@@ -212,19 +216,27 @@ def _unknown_key(loc: tuple[str | int, ...]) -> str:
 
 def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel] | None:
     model: type[BaseModel] = Config
-    for name in loc:
+    names = iter(loc)
+    for name in names:
         if isinstance(name, int):
             continue
         info = model.model_fields.get(name)
         inner = inner_model(info) if info else None
-        if inner is None:
+        if info is None or inner is None:
             return None
+        if is_named(info):
+            next(names, None)  # the user's own name
         model = inner
     return model
 
 
+def is_named(info: FieldInfo) -> bool:
+    """Whether a field holds models under names that the user chooses."""
+    return get_origin(info.annotation) is dict
+
+
 def inner_model(info: FieldInfo) -> type[BaseModel] | None:
-    """The model that a field holds, itself or in a list; ``None`` for plain values."""
+    """The model that a field holds, itself, in a list or by name; ``None`` for plain values."""
     candidates = [info.annotation, *get_args(info.annotation)]
     models = [each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)]
     return models[0] if models else None

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline.config import Config, load_config
-from pipeline.registry import STAGES
+from pipeline.registry import stages_of
 from pipeline.runner import check_stage
 from stages.contract import ConfigurationError
 from stages.sources import fixed_place
@@ -157,7 +157,7 @@ def _run(config: Config) -> Iterator[Finding]:
             yield Finding("storage", "error", str(error))
         else:
             yield Finding("storage", "ok", f"{uri} {'writable' if writable else 'readable'}")
-    for stage in STAGES:
+    for stage in stages_of(config):
         try:
             check_stage(stage, config, storage)
         except ConfigurationError as error:

@@ -24,7 +24,7 @@ from stages.contract import (
     StageError,
     UnavailableError,
 )
-from stages.schemas import TABLES
+from stages.storage import Storage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -122,5 +122,6 @@ def take_apart(
     blamed: list[Quarantined] = [
         worker.blame(task.partition, row, error) for row, error in sorted(culprits.items())
     ]
-    output = merge(outputs, blamed, TABLES[job.stage.table()])
+    schema = job.stage(job.settings, Storage(job.storage)).schema()
+    output = merge(outputs, blamed, schema)
     return worker.commit(task, rows, output, time.perf_counter() - started)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipeline.state import StageType, tables_of
 from stages.contract import Reads
 from stages.corpus import Corpus, Partition
-from stages.schemas import first_id
+from stages.schemas import first_id, is_aside
 
 #: What can become of an item, in the order in which it is shown.
 STATUSES = ("kept", "removed", "filtered", "quarantined", "pending")
@@ -157,10 +157,15 @@ def outcome_tables(
         stages: Names of the stages whose tables count.
 
     An item has exactly one status. Quarantine comes first: an item that any stage took out
-    does not reach the shards, whatever other stages said of it.
+    does not reach the shards, whatever other stages said of it. Only what a further embedder
+    failed on goes on, without a vector of its.
     """
     for partition in partitions:
-        taken_out = [corpus.read_quarantine(name, partition).to_pylist() for name in stages]
+        taken_out = [
+            corpus.read_quarantine(name, partition).to_pylist()
+            for name in stages
+            if not is_aside(name)
+        ]
         quarantine = [row for rows in taken_out for row in rows]
         rows: dict[int, dict[str, Any]] = {}
         for each in reversed(quarantine):  # the earliest stage wins

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import count
 
@@ -13,10 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
+from pyarrow import fs
 
 from stages.contract import ConfigurationError
 from stages.corpus import Corpus
-from stages.schemas import TABLES
+from stages.schemas import OPEN_TABLES, TABLES, is_aside, schema_of
 from stages.storage import Storage
 
 _QUERIES = ("SELECT", "EXPLAIN", "RELATION")
@@ -27,7 +29,14 @@ ROW_FORMATS = (".parquet", ".csv", ".jsonl")
 
 def table_names(corpus: Corpus) -> list[str]:
     """The tables that have rows on disk."""
-    return [name for name in TABLES if any(_files(corpus, name))]
+    return [name for name in _known(corpus) if any(_files(corpus, name))]
+
+
+def _known(corpus: Corpus) -> list[str]:
+    """The tables there may be: those of the line, and those of further embedders on disk."""
+    filesystem, path = corpus.storage.locate(corpus.uri)
+    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return [*TABLES, *sorted(info.base_name for info in found if is_aside(info.base_name))]
 
 
 def _files(corpus: Corpus, table: str) -> Iterator[str]:
@@ -43,8 +52,9 @@ def dataset(corpus: Corpus, table: str) -> pa_dataset.Dataset:
     Raises:
         ConfigurationError: If there is no such table, or it has no rows yet.
     """
-    if table not in TABLES:
-        raise ConfigurationError(f"no table {table!r}; the tables are {', '.join(TABLES)}")
+    known = _known(corpus)
+    if table not in known:
+        raise ConfigurationError(f"no table {table!r}; the tables are {', '.join(known)}")
     files = list(_files(corpus, table))
     if not files:
         raise ConfigurationError(
@@ -55,7 +65,22 @@ def dataset(corpus: Corpus, table: str) -> pa_dataset.Dataset:
 
 def _dataset(corpus: Corpus, table: str, files: list[str]) -> pa_dataset.Dataset:
     filesystem, _ = corpus.storage.locate(corpus.uri)
-    return pa_dataset.dataset(files, schema=TABLES[table], filesystem=filesystem, format="parquet")
+    schema = schema_of(table, _columns(table, files, filesystem))
+    return pa_dataset.dataset(files, schema=schema, filesystem=filesystem, format="parquet")
+
+
+def _columns(table: str, files: list[str], filesystem: fs.FileSystem) -> list[str]:
+    """Columns of the first file of each batch, in order, of a table that may have any.
+
+    Stages compute a batch's partitions in order, so its first file is of the latest run.
+    """
+    if table not in OPEN_TABLES:
+        return []
+    first: dict[str, str] = {}
+    for file in files:
+        first.setdefault(file.rpartition("/")[0], file)
+    names = [pq.read_schema(file, filesystem=filesystem).names for file in first.values()]
+    return list(dict.fromkeys(name for each in names for name in each))
 
 
 def connect(corpus: Corpus, statement: str = "") -> duckdb.DuckDBPyConnection:
@@ -66,8 +91,9 @@ def connect(corpus: Corpus, statement: str = "") -> duckdb.DuckDBPyConnection:
         statement: When given, only tables whose name occurs in it are opened.
     """
     connection = duckdb.connect()
-    for name in TABLES:
-        if not statement or name in statement.lower():
+    words = set(re.findall(r"\w+", statement.lower()))
+    for name in _known(corpus):
+        if not statement or name in words:
             files = list(_files(corpus, name))
             if files:
                 connection.register(name, _readable(_dataset(corpus, name, files)))
@@ -131,7 +157,7 @@ def read_table(corpus: Corpus, table: str, columns: Sequence[str] | None = None)
         ConfigurationError: For an unknown table or column; names those there are.
     """
     data = dataset(corpus, table)
-    own = list(TABLES[table].names)
+    own = list(data.schema.names)
     wanted = list(columns) if columns else own
     borrowed = [name for name in wanted if name not in own]
     unknown = [name for name in borrowed if name not in TABLES["items"].names]

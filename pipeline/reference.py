@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from pipeline.config import Config, inner_model, limits_of
+from pipeline.config import Config, inner_model, is_named, limits_of
 
 _HEAD = """# Settings
 
@@ -38,7 +38,8 @@ def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
     for name, info in model.model_fields.items():
         inner = inner_model(info)
         if inner is not None:
-            yield from _section(f"{path}.{name}" if path else name, inner)
+            below = f"{name}.NAME" if is_named(info) else name
+            yield from _section(f"{path}.{below}" if path else below, inner)
 
 
 def _first_paragraph(model: type[BaseModel]) -> str:

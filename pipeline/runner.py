@@ -15,7 +15,7 @@ from pipeline.config import Config
 from pipeline.events import EventLog, StageProgress
 from pipeline.executors import LocalExecutor, PartitionExecutor
 from pipeline.ledger import Ledger, balance
-from pipeline.registry import STAGES
+from pipeline.registry import stages_of
 from pipeline.state import StageState, StageType, State, StateReader, tables_of
 from pipeline.worker import Job, Task
 from stages.batches import update_plans
@@ -114,7 +114,7 @@ class Runner:
         for source in self.config.source if only in {None, "ingest"} else ():
             self.storage.check(fixed_place(source.uri))
         self.storage.check(self.config.corpus, writable=True)
-        for stage in STAGES:
+        for stage in stages_of(self.config):
             if only is None or stage.name == only:
                 check_stage(stage, self.config, self.storage)
 
@@ -134,7 +134,7 @@ class Runner:
             self._plan()
         reader = StateReader(self.config, self.corpus)
         reports = []
-        for stage in STAGES:
+        for stage in stages_of(self.config):
             state = reader.read(stage)
             if only is None or stage.name == only:
                 if only is not None:
@@ -301,7 +301,7 @@ def current_ledger(config: Config, corpus: Corpus) -> Ledger:
         LedgerError: If it does not balance.
     """
     reader = StateReader(config, corpus)
-    settled = [stage for stage in STAGES if reader.read(stage).settled]
+    settled = [stage for stage in stages_of(config) if reader.read(stage).settled]
     return balance(corpus, settled, config.dedup.threshold)
 
 

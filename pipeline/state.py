@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pipeline.config import Config
 from stages.batches import read_plans
-from stages.contract import CorpusStage, MapStage, Reads
+from stages.contract import ALL_COLUMNS, CorpusStage, MapStage, Reads
 from stages.corpus import Corpus, Partition, Stamp, digest
 
 StageType = type[MapStage] | type[CorpusStage]
@@ -68,6 +68,7 @@ class StateReader:
         self._plans = read_plans(corpus.storage, corpus.uri)
         self._stamps: dict[str, dict[Partition, Stamp]] = {}
         self._stale: dict[str, set[Partition]] = {}
+        self._looked_up: dict[str, tuple[Reads, ...]] = {}
 
     @property
     def partitions(self) -> list[Partition]:
@@ -114,11 +115,12 @@ class StateReader:
 
     def unsettled_inputs(self, stage: StageType) -> list[str]:
         """Tables the stage reads that have missing or stale partitions."""
-        tables = {read.table for read in stage.reads}
+        tables = {read.table for read in self._reads(stage)}
         return sorted(table for table in tables if self._stale.get(table))
 
     def _unsettled(self, stage: StageType, partitions: list[Partition]) -> set[Partition]:
-        inputs = {each for read in stage.reads for each in self._stale.get(read.table, ())}
+        reads = self._reads(stage)
+        inputs = {each for read in reads for each in self._stale.get(read.table, ())}
         if inputs and issubclass(stage, CorpusStage):
             return set(partitions)
         return inputs
@@ -140,14 +142,21 @@ class StateReader:
 
     def _inputs(self, stage: StageType, partition: Partition) -> list[str]:
         return [
-            self._input(read, self._stamps_of(read.table).get(partition)) for read in stage.reads
+            self._input(read, self._stamps_of(read.table).get(partition))
+            for read in self._reads(stage)
         ]
+
+    def _reads(self, stage: StageType) -> tuple[Reads, ...]:
+        if stage.name not in self._looked_up:
+            self._looked_up[stage.name] = stage.looks_up(self._config.stage(stage.name))
+        return (*stage.reads, *self._looked_up[stage.name])
 
     def _input(self, read: Reads, stamp: Stamp | None) -> str:
         if stamp is None:
             return "missing"
         if not stamp.columns:
             return stamp.fingerprint
-        wanted = ["item_id", *read.columns, *([read.where] if read.where else [])]
+        columns = stamp.columns if read.columns == ALL_COLUMNS else read.columns
+        wanted = ["item_id", *columns, *([read.where] if read.where else [])]
         # A column that the stamp does not know came with a newer schema.
         return digest(stamp.fingerprint, [stamp.columns.get(name, "missing") for name in wanted])

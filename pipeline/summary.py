@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.config import Config
 from pipeline.ledger import STATUSES, Ledger
-from pipeline.registry import STAGES
+from pipeline.registry import stages_of
 from pipeline.runner import RunResult, check_stage, current_ledger
 from pipeline.state import State, StateReader
 from stages.corpus import Corpus
@@ -42,7 +42,7 @@ def print_status(console: Console, config: Config) -> None:
     """How a corpus stands against a configuration."""
     storage = Storage(config.storage)
     storage.check(config.corpus, writable=storage.is_local(config.corpus))
-    for stage in STAGES:
+    for stage in stages_of(config):
         check_stage(stage, config, storage)
     corpus = Corpus(config.corpus, storage)
     if not corpus.partitions():
@@ -52,7 +52,7 @@ def print_status(console: Console, config: Config) -> None:
         return
     reader = StateReader(config, corpus)
     table = _table("stage", "done", "stale", "missing")
-    for stage in STAGES:
+    for stage in stages_of(config):
         state = reader.read(stage)
         counts = [len(state.of(each)) for each in (State.DONE, State.STALE, State.MISSING)]
         table.add_row(stage.name, *(str(count) for count in counts))

@@ -21,7 +21,6 @@ from stages.contract import (
     UnavailableError,
 )
 from stages.corpus import Committed, Corpus, Partition, Stamp
-from stages.schemas import TABLES
 from stages.storage import Storage, StorageSettings
 
 
@@ -139,7 +138,7 @@ class StageWorker:
 
     def _process(self, table: pa.Table, partition: Partition) -> Output:
         if table.num_rows == 0:
-            return Output(TABLES[self._stage.table()].empty_table())
+            return Output(self._stage.schema().empty_table())
         output = self._stage.process(table)
         check_balance(self._stage.name, partition, table, output)
         return output

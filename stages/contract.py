@@ -7,7 +7,7 @@ tables through the corpus object and fans out through the executor it is given.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
@@ -36,6 +36,14 @@ class StageSettings(BaseModel):
     def fingerprint_fields(self) -> dict[str, Any]:
         """The settings that shape the output, as JSON-ready values."""
         return self.model_dump(mode="json", exclude=set(self.execution_only))
+
+    def beside(self, others: Mapping[str, StageSettings]) -> StageSettings:  # noqa: ARG002
+        """The same settings, told of what they need to know of other stages' settings.
+
+        Args:
+            others: All stages' settings, by stage.
+        """
+        return self
 
 
 class Reason(StrEnum):
@@ -125,13 +133,18 @@ class Resources:
     recycle_after: int | None = None
 
 
+#: In place of column names: all that the table's files have.
+ALL_COLUMNS = ("*",)
+
+
 @dataclass(frozen=True)
 class Reads:
     """A table a stage reads, and what of it.
 
     Args:
         table: The table's name.
-        columns: The columns wanted, besides ``item_id``; empty to use the rows only.
+        columns: The columns wanted, besides ``item_id``; empty to use the rows only;
+            ``ALL_COLUMNS`` for tables whose columns depend on the configuration.
         where: A boolean column of that table; only rows where it is true take part.
     """
 
@@ -170,6 +183,29 @@ class MapStage(ABC):
     def table(cls) -> str:
         """The table the stage writes: the one of its own name."""
         return cls.name
+
+    @classmethod
+    def configured(cls, settings: Any) -> tuple[type[MapStage], ...]:  # noqa: ANN401, ARG003
+        """The stages that its section of a configuration asks for: itself, unless it says more.
+
+        A stage whose tables or reads depend on its settings gives subclasses of itself, with
+        ``name`` or ``reads`` of their own.
+        """
+        return (cls,)
+
+    @classmethod
+    def looks_up(cls, settings: StageSettings) -> tuple[Reads, ...]:  # noqa: ARG003
+        """Tables in which it looks for values of the items it reads.
+
+        They are part of the recipe, as ``reads`` are, but an item that they lack takes part.
+        """
+        return ()
+
+    def schema(self) -> pa.Schema:
+        """The schema of the rows it writes."""
+        from stages.schemas import TABLES
+
+        return TABLES[self.table()]
 
     @property
     def resources(self) -> Resources:
@@ -210,6 +246,20 @@ class CorpusStage(ABC):
     def __init__(self, settings: StageSettings, storage: Storage) -> None:
         self.settings: Any = settings
         self.storage = storage
+
+    @classmethod
+    def configured(cls, settings: Any) -> tuple[type[CorpusStage], ...]:  # noqa: ANN401, ARG003
+        """The stages that its section of a configuration asks for: itself, unless it says more.
+
+        A stage whose tables or reads depend on its settings gives subclasses of itself, with
+        ``name`` or ``reads`` of their own.
+        """
+        return (cls,)
+
+    @classmethod
+    def looks_up(cls, settings: StageSettings) -> tuple[Reads, ...]:  # noqa: ARG003
+        """Tables in which it looks for values; see ``MapStage.looks_up``."""
+        return ()
 
     @property
     def resources(self) -> Resources:

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from stages.contract import Quarantined, Reads, StageError
-from stages.schemas import QUARANTINE, TABLES, first_id
+from stages.contract import ALL_COLUMNS, Quarantined, Reads, StageError
+from stages.schemas import QUARANTINE, TABLES, first_id, schema_of
 from stages.storage import Storage, child
 
 _STAMP_KEY = b"winnow"
@@ -152,7 +153,25 @@ class Corpus:
             return pa.concat_tables(tables) if tables else _joined_schema(reads).empty_table()
         return _inner_join([self._read_for_join(each, partition) for each in reads])
 
+    def look_up(self, read: Reads, partition: Partition, ids: pa.Array) -> pa.Table:
+        """Columns of one table for given items: null where it has no row of an item.
+
+        Args:
+            read: The table and its columns.
+            partition: Which part of it.
+            ids: Item ids, int64.
+
+        Returns:
+            The columns, without ``item_id``, in the order of ``ids``.
+        """
+        table = self._read_for_join(read, partition)
+        place = pc.index_in(ids, value_set=table.column("item_id"))
+        return table.drop_columns(["item_id"]).take(place)
+
     def _read_for_join(self, read: Reads, partition: Partition) -> pa.Table:
+        if read.columns == ALL_COLUMNS:
+            table = self.read(read.table, partition)
+            return table.filter(table.column(read.where)) if read.where else table
         wanted = ["item_id", *read.columns]
         extra = [read.where] if read.where and read.where not in wanted else []
         table = self.read(read.table, partition, [*wanted, *extra])
@@ -247,7 +266,8 @@ class Corpus:
             self.drop(table, partition)
             self._write_quarantine(stage, quarantine, output.quarantined)
         footer = {_STAMP_KEY: json.dumps(asdict(stamp)).encode()}
-        rows = output.rows.cast(TABLES[table]).replace_schema_metadata(footer)
+        schema = schema_of(table, output.rows.column_names)
+        rows = output.rows.cast(schema).replace_schema_metadata(footer)
         self.storage.write(self.table_uri(table, partition), _parquet(rows))
 
     def _write_quarantine(self, stage: str, uri: str, quarantined: Sequence[Quarantined]) -> None:
@@ -351,5 +371,9 @@ def _inner_join(tables: Sequence[pa.Table]) -> pa.Table:
 
 
 def _joined_schema(reads: Sequence[Reads]) -> pa.Schema:
-    fields = [TABLES[read.table].field(name) for read in reads for name in read.columns]
+    fields = [
+        TABLES[read.table].field(name)
+        for read in reads
+        for name in (TABLES[read.table].names[1:] if read.columns == ALL_COLUMNS else read.columns)
+    ]
     return pa.schema([pa.field("item_id", pa.int64()), *fields])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from dedup.options import CommunityOptions, DedupOptions, GraphOptions, check_levels
 from stages.contract import (
+    ALL_COLUMNS,
     ConfigurationError,
     CorpusOutput,
     CorpusStage,
@@ -20,7 +22,8 @@ from stages.contract import (
     StageSettings,
 )
 from stages.corpus import Corpus
-from stages.schemas import DEDUP, EDGES, ITEMS, PROFILE
+from stages.schemas import DEDUP, EDGES, ITEMS, PROFILE, schema_of
+from stages.score import ScoreSettings
 
 _ITEM_COLUMNS = tuple(name for name in ITEMS.names if name != "item_id")
 _PROFILE_COLUMNS = tuple(name for name in PROFILE.names if name != "item_id")
@@ -106,8 +109,8 @@ class DedupSettings(StageSettings):
     communities: CommunitySettings = CommunitySettings()
     """How components are cut."""
     keep: str = KEEP_BEST
-    """Policy: SQL order terms over the columns of ``items`` and ``profile``; the first image of
-    a neighbourhood is kept. Nulls come last, ties go to the lower ``item_id``."""
+    """Policy: SQL order terms over the columns of ``items``, ``profile`` and ``score``; the first
+    image of a neighbourhood is kept. Nulls come last, ties go to the lower ``item_id``."""
     protect: str = ""
     """SQL condition over the same columns and ``batch``: images it holds for are never removed,
     such as ``batch = 0`` for those of the first run, or ``uri like '%/release-1/%'``."""
@@ -127,6 +130,20 @@ class DedupSettings(StageSettings):
     def _levels_descend(self) -> DedupSettings:
         check_levels(self.threshold, self.levels.variant, self.levels.subject)
         return self
+
+    _further: tuple[str, ...] = PrivateAttr(default=())
+
+    def beside(self, others: Mapping[str, StageSettings]) -> DedupSettings:
+        """The same, with the names of the scores that further heads give."""
+        told = self.model_copy()
+        score = others.get("score")
+        told._further = score.further if isinstance(score, ScoreSettings) else ()
+        return told
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Columns of ``score`` beyond the named ones, which policies may use as well."""
+        return self._further
 
     def options(self) -> DedupOptions:
         """The same, as the domain wants it."""
@@ -157,6 +174,7 @@ class DedupStage(CorpusStage):
         Reads("items", _ITEM_COLUMNS),
         Reads("profile", _PROFILE_COLUMNS),
         Reads("embed", ("vector",)),
+        Reads("score", ALL_COLUMNS),
         Reads("filter", (), where="passed"),
     )
     writes = ("edges", "dedup")
@@ -174,8 +192,9 @@ class DedupStage(CorpusStage):
         from dedup.neighbours import import_faiss
         from dedup.policy import matching, policy_rank
 
-        profile = [field for field in PROFILE if field.name != "item_id"]
-        empty = pa.schema([*ITEMS, *profile, pa.field("batch", pa.int64())]).empty_table()
+        signals = [*PROFILE, *schema_of("score", self.settings.further)]
+        known = [*ITEMS, *(field for field in signals if field.name != "item_id")]
+        empty = pa.schema([*known, pa.field("batch", pa.int64())]).empty_table()
         try:
             policy_rank(empty, self.settings.keep)
             matching(empty, self.settings.protect)
@@ -200,7 +219,9 @@ class DedupStage(CorpusStage):
         from stages.deduplication import deduplicate_corpus
 
         try:
-            decided = deduplicate_corpus(corpus, self.settings.options(), executor)
+            decided = deduplicate_corpus(
+                corpus, self.settings.options(), executor, further=self.settings.further
+            )
         except ValueError as error:
             raise StageError(f"stage dedup: {error}") from error
         # What no table can tell: how the search went, and what share of the truth it found.

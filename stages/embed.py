@@ -28,6 +28,7 @@ from stages.contract import (
     StageSettings,
 )
 from stages.embedders import Embedder, create_embedder
+from stages.embedders.builtin import WEIGHTS
 from stages.embedders.stream import EmbeddingStream, encoders_of, load_for_stream
 from stages.images import IMAGE_COLUMNS, read_images
 from stages.schemas import EMBED, EMBEDDER_NAME, embed_table
@@ -72,6 +73,8 @@ class EmbedderSettings(StageSettings):
             path = Path(fields[name]) if fields[name] else None
             if path is not None and path.is_file():
                 fields[name] = _hash_of(path)
+        if self.model == "builtin":
+            fields["model"] = [self.model, _hash_of(WEIGHTS)]
         for prefix in _FOLDERS:
             folder = Path(self.model.removeprefix(prefix))
             if self.model.startswith(prefix) and folder.is_dir():

@@ -21,7 +21,7 @@ from stages.sources.base import is_content_error
 from stages.storage import Storage
 
 if TYPE_CHECKING:
-    from stages.sources.video import FrameFinder
+    from stages.sources.video_file import FrameFinder
 
 #: Columns of ``items`` that say where the bytes of an image lie.
 IMAGE_COLUMNS = ("uri", "container", "member", "offset", "length", "key")
@@ -105,7 +105,7 @@ class ImageReader:
         return self._file(row["uri"]).read_at(row["length"], row["offset"])
 
     def _finder(self) -> FrameFinder:
-        from stages.sources.video import FrameFinder
+        from stages.sources.video_file import FrameFinder
 
         with self._lock:
             if self._frames is None:

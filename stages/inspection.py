@@ -185,6 +185,7 @@ class _Signature:
 
 _PICTURE = Reason.UNSUPPORTED
 _OTHER = Reason.NOT_AN_IMAGE
+_VIDEO = "video: give it as a source of its own, kind: video"
 
 _SIGNATURES = tuple(
     _Signature(*row)
@@ -210,8 +211,8 @@ _SIGNATURES = tuple(
         (0, b"BPG\xfb", "a BPG image", _PICTURE),
         (0, b"FLIF", "a FLIF image", _PICTURE),
         (128, b"DICM", "a DICOM file", _PICTURE),
-        (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video", _PICTURE),
-        (8, b"AVI ", "an AVI video", _PICTURE),
+        (0, b"\x1a\x45\xdf\xa3", f"a Matroska or WebM {_VIDEO}", _PICTURE),
+        (8, b"AVI ", f"an AVI {_VIDEO}", _PICTURE),
         (0, b"PK\x03\x04", "a ZIP archive", _OTHER),
         (0, b"\x1f\x8b", "a gzip file", _OTHER),
         (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _OTHER),
@@ -248,7 +249,8 @@ def _unidentified(data: bytes) -> ItemError:
         if data.startswith(signature.magic, signature.offset):
             return ItemError(signature.reason, _advice(signature.name, signature.reason))
     if data[4:8] == b"ftyp":
-        name = next((name for brand, name in _BRANDS if data[8:].startswith(brand)), "a video")
+        known = (name for brand, name in _BRANDS if data[8:].startswith(brand))
+        name = next(known, f"a {_VIDEO}")
         if name:
             return ItemError(Reason.UNSUPPORTED, _advice(name, Reason.UNSUPPORTED))
         return _damaged("an AVIF", data)
@@ -261,7 +263,8 @@ def _unidentified(data: bytes) -> ItemError:
 
 
 def _advice(name: str, reason: Reason) -> str:
-    more = ": convert it to JPEG, PNG, WebP or AVIF first" if reason is _PICTURE else ""
+    picture = reason is _PICTURE and not name.endswith(_VIDEO)
+    more = ": convert it to JPEG, PNG, WebP or AVIF first" if picture else ""
     return f"the file is {name}{more}"
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from stages.contract import (
+    ALL_COLUMNS,
     CorpusOutput,
     CorpusStage,
     Executor,
@@ -47,6 +48,11 @@ _ITEM_COLUMNS = (
 _DEDUP_COLUMNS = ("component", "cluster", "variant", "subject")
 _PROFILE_COLUMNS = tuple(PROFILE.names[1:])
 _CAPTION_COLUMNS = tuple(CAPTION.names[1:])
+#: Columns of a joined row that are no score: those of scores depend on the configuration.
+_NO_SCORES = {
+    *("item_id", "lines", *_ITEM_COLUMNS),
+    *(*_DEDUP_COLUMNS, *_PROFILE_COLUMNS, *_CAPTION_COLUMNS),
+}
 
 
 class ShardSettings(StageSettings):
@@ -80,11 +86,12 @@ class ShardStage(CorpusStage):
     """
 
     name = "shard"
-    version = 1
+    version = 2
     writes = ("shards",)
     reads = (
         Reads("items", _ITEM_COLUMNS),
         Reads("profile", _PROFILE_COLUMNS),
+        Reads("score", ALL_COLUMNS),
         Reads("dedup", _DEDUP_COLUMNS, where="keep"),
         Reads("ocr", ("lines",)),
         Reads("caption", _CAPTION_COLUMNS),
@@ -147,7 +154,7 @@ def sample_json(row: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         JSON-ready values: size, captions by language and level, text found in the image,
-        signals, cluster, and where the image came from.
+        signals, scores, cluster, and where the image came from.
     """
     captions = {
         language: {level: row[f"{language}_{level}"] for level in CAPTION_LEVELS}
@@ -168,6 +175,7 @@ def sample_json(row: dict[str, Any]) -> dict[str, Any]:
         "meta": json.loads(row["meta"]) if row["meta"] else None,
         "ocr": row["lines"],
         "signals": {name: row[name] for name in _PROFILE_COLUMNS},
+        "scores": {name: value for name, value in row.items() if name not in _NO_SCORES},
         "cluster": {name: row[name] for name in _DEDUP_COLUMNS},
         "provenance": {name: row[name] for name in origin},
     }

@@ -41,6 +41,8 @@ def demo_config(folder: Path) -> Config:
         ],
         # Small enough for all cores to share 300 images evenly.
         "ingest": {"partition_items": 40},
+        # Its posters share layouts, which the embedder sees before it sees their text.
+        "dedup": {"threshold": 0.94},
         # 17 of the 309 are broken on purpose.
         "run": {"max_quarantine": 0.1},
     }

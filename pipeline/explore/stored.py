@@ -16,8 +16,8 @@ from dedup.policy import columns_of, matching, policy_rank
 from dedup.restore import Restored, restore
 from dedup.strata import threshold_grid
 from pipeline.config import Config, load_config, parse_config
-from pipeline.query import read_table
-from pipeline.registry import STAGES
+from pipeline.query import dataset, read_table, table_names
+from pipeline.registry import stages_of
 from pipeline.state import StateReader
 from stages.contract import ConfigurationError, StageError
 from stages.corpus import Corpus
@@ -34,7 +34,7 @@ class Settings:
     Args:
         config: Its configuration.
         origin: Where it was read from, for people.
-        made_it: Whether the corpus' dedup tables were made with it.
+        made_it: Whether the corpus' tables were made with it.
     """
 
     config: Config
@@ -80,8 +80,8 @@ def policy_order(corpus: Corpus, ids: Ints, settings: DedupSettings) -> tuple[In
         StageError: If items are not in both tables.
     """
     columns = {"item_id": pa.array(ids), "batch": pa.array(_batches(corpus, ids))}
-    for table in ("items", "profile"):
-        known = [name for name in TABLES[table].names if name != "item_id"]
+    for table in ("items", "profile", "score"):
+        known = [name for name in _columns_of(corpus, table) if name != "item_id"]
         terms = [each for each in (settings.keep, settings.protect) if each.strip()]
         named = {name for each in terms for name in columns_of(each, known)}
         if named:
@@ -92,6 +92,13 @@ def policy_order(corpus: Corpus, ids: Ints, settings: DedupSettings) -> tuple[In
         return policy_rank(items, keep_order(settings)), matching(items, settings.protect)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def _columns_of(corpus: Corpus, table: str) -> list[str]:
+    """The columns of a table; those of its schema where it has not been written."""
+    if table not in table_names(corpus):
+        return list(TABLES[table].names)
+    return list(dataset(corpus, table).schema.names)
 
 
 def keep_order(settings: DedupSettings) -> str:
@@ -120,26 +127,27 @@ def _rows_of(corpus: Corpus, table: str, columns: list[str], ids: Ints) -> pa.Ta
     return rows.take(pa.array(place))
 
 
-def find_settings(corpus: Corpus, config: Path | None = None) -> Settings:
+def find_settings(corpus: Corpus, config: Path | None = None, stage: str = "dedup") -> Settings:
     """The settings to explore with.
 
     Args:
         corpus: The tables.
-        config: A configuration file; ``None`` for the latest of ``runs/`` that the dedup tables
-            were made with, or, where there is none, the latest.
+        config: A configuration file; ``None`` for the latest of ``runs/`` that the tables of
+            ``stage`` were made with, or, where there is none, the latest.
+        stage: Whose tables are looked at.
 
     Raises:
         ConfigurationError: If the file is wrong, or no run has left one.
     """
     if config is not None:
         given = load_config(config)
-        return Settings(given, str(config), _made(corpus, given))
+        return Settings(given, str(config), _made(corpus, given, stage))
     latest = None
     for origin in _stored_configs(corpus):
         parsed = _parsed(corpus, origin)
         if parsed is None:
             continue
-        if _made(corpus, parsed):
+        if _made(corpus, parsed, stage):
             return Settings(parsed, origin, made_it=True)
         latest = latest or Settings(parsed, origin, made_it=False)
     if latest is None:
@@ -168,12 +176,12 @@ def _parsed(corpus: Corpus, origin: str) -> Config | None:
         return None
 
 
-def _made(corpus: Corpus, config: Config) -> bool:
-    """Whether the dedup tables are up to date with a configuration."""
+def _made(corpus: Corpus, config: Config, name: str) -> bool:
+    """Whether the tables of a stage are up to date with a configuration."""
     reader = StateReader(config, corpus)
-    for stage in STAGES:
+    for stage in stages_of(config):
         state = reader.read(stage)
-        if stage.name == "dedup":
+        if stage.name == name:
             return state.settled
     return False
 

@@ -10,14 +10,15 @@ from pipeline.config import Config
 from pipeline.plan.machine import Layout, Machine, lay_out
 from pipeline.plan.model import Part, Spread, Work, cells, dedup_work
 from pipeline.plan.rates import Rates
-from pipeline.registry import STAGES
+from pipeline.registry import stages_of
 from pipeline.state import StageType
 from stages.caption import CaptionSettings
 from stages.contract import MapStage, Resources, StageSettings
 from stages.dedup import DedupSettings
-from stages.embed import EmbedSettings
+from stages.embed import EmbedderSettings
 from stages.ocr import OcrSettings
-from stages.schemas import TABLES
+from stages.schemas import TABLES, is_embed_table
+from stages.score import ScoreSettings
 from stages.shard import ShardSettings
 from stages.storage import Storage
 
@@ -54,8 +55,8 @@ def steps_of(config: Config, items: int, dim: int, machine: Machine, rates: Rate
     """
     partitions = ceil(items / config.ingest.partition_items)
     local = config.run.executor == "local"
-    steps = [] if local else [_start(machine)]
-    for stage in STAGES:
+    steps = [] if local else [_start(config, machine)]
+    for stage in stages_of(config):
         settings = placed(config.stage(stage.name), machine)
         resources = stage(settings, Storage()).resources
         tasks = _tasks(settings, items, partitions, rates)
@@ -85,7 +86,7 @@ def _tasks(settings: StageSettings, items: int, partitions: int, rates: Rates) -
 
 def placed(settings: StageSettings, machine: Machine) -> StageSettings:
     """The settings with the device that ``auto`` would find on a machine."""
-    if isinstance(settings, EmbedSettings) and settings.device == "auto":
+    if isinstance(settings, EmbedderSettings) and settings.device == "auto":
         device = "cuda" if machine.gpus and settings.model != "builtin" else "cpu"
         return settings.model_copy(update={"device": device})
     return settings
@@ -96,8 +97,10 @@ def operation_of(stage: str, settings: StageSettings, *, on_gpu: bool) -> str | 
     if isinstance(settings, CaptionSettings):
         return None if settings.backend == "openai" else f"{stage}/{settings.backend}"
     name = stage
-    if isinstance(settings, EmbedSettings):
-        name = f"{stage}/{_architecture(settings.model)}"
+    if isinstance(settings, ScoreSettings) and settings.image_text is not None:
+        name = f"{stage}/text"
+    elif isinstance(settings, EmbedderSettings):
+        name = f"embed/{_architecture(settings.model)}"  # further embedders are as fast
     elif isinstance(settings, OcrSettings):
         name = f"{stage}/{settings.backend}"
     return f"{name}@gpu" if on_gpu else name
@@ -106,14 +109,14 @@ def operation_of(stage: str, settings: StageSettings, *, on_gpu: bool) -> str | 
 def _architecture(model: str) -> str:
     """A model without the tag of its weights, which do not change its speed."""
     family, separator, name = model.partition("/")
-    if not separator or name.startswith(_WHOLE_NAMES):
+    if not separator or family == "chinese_clip" or name.startswith(_WHOLE_NAMES):
         return model
     return f"{family}/{name.partition('/')[0]}"
 
 
-def _start(machine: Machine) -> Step:
+def _start(config: Config, machine: Machine) -> Step:
     """Ray comes up once, and a pool of workers at each map stage."""
-    pools = sum(issubclass(stage, MapStage) for stage in STAGES)
+    pools = sum(issubclass(stage, MapStage) for stage in stages_of(config))
     parts = (Part("start_run", 1.0, Spread.ONE), Part("start_pool", pools, Spread.ONE))
     nothing = Resources(memory_gb=0.0)
     return Step(Work("start-up", parts), lay_out(nothing, machine, 1, local=True), nothing)
@@ -130,7 +133,8 @@ def _stage(
 ) -> Work:
     memory = layout.workers * resources.memory_gb * 2**30
     if not issubclass(stage, MapStage):
-        amount = items * (rates.images.bytes + rates.sample_bytes)
+        size = rates.images.bytes + rates.sample_bytes
+        amount = float(items) if stage.name == "pairs" else items * size
         return Work(stage.name, (Part(stage.name, amount),), memory_bytes=memory)
     gpu = resources.gpus > 0
     operation = operation_of(stage.name, settings, on_gpu=gpu) or stage.name
@@ -167,7 +171,7 @@ def _tables(
         size = rates.tables.get(name)
         if size is not None and name in TABLES:
             yield size.of(items, partitions)
-    if stage.name == "embed":
+    if is_embed_table(stage.name):
         yield float(items) * dim * 2
     if stage.name == "shard":
         yield items * (rates.images.bytes + rates.sample_bytes)

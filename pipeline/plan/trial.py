@@ -19,11 +19,11 @@ from pipeline.plan.operations import per_second
 from pipeline.plan.pictures import IMAGES, described, gather_images
 from pipeline.plan.rates import Images
 from pipeline.plan.steps import operation_of
-from pipeline.registry import STAGES
+from pipeline.registry import stages_of
 from stages.batches import update_plans
 from stages.contract import ConfigurationError, MapStage, StageError, StageSettings
 from stages.corpus import Committed, Corpus, Partition, Stamp
-from stages.embed import EmbedSettings
+from stages.embed import EmbedderSettings
 from stages.filter import FilterStage
 from stages.images import map_images
 from stages.ingest import IngestStage
@@ -77,7 +77,7 @@ def try_stages(config: Config, folder: Path) -> Trial:
     update_plans(storage, corpus.uri, [SourceSettings(uri=str(source))], IMAGES)
     partition = corpus.partitions()[0]
     trial = Trial()
-    for stage in STAGES:
+    for stage in stages_of(config):
         if issubclass(stage, MapStage):
             _try_stage(stage, config, corpus, partition, trial)
         if stage is IngestStage:
@@ -127,7 +127,7 @@ def one_lane(settings: StageSettings) -> StageSettings:
 
 
 def _on_gpu(settings: StageSettings) -> bool:
-    if isinstance(settings, EmbedSettings):
+    if isinstance(settings, EmbedderSettings):
         return settings.resolved_device() == "cuda"
     return getattr(settings, "gpus", 0.0) > 0
 
@@ -136,11 +136,16 @@ def _loadable(settings: StageSettings, folder: Path) -> StageSettings:
     """Settings that load without a download: for a published tag random weights, as fast."""
     if _on_gpu(settings) and not own_gpus():
         raise ConfigurationError("it runs on a GPU, and this machine has none")
-    if not isinstance(settings, EmbedSettings) or settings.checkpoint or settings.model_config_file:
+    if (
+        not isinstance(settings, EmbedderSettings)
+        or settings.checkpoint
+        or settings.model_config_file
+    ):
         return settings
     prefix, _, name = settings.model.partition("/")
     if prefix != "open_clip" or name.startswith(("hf-hub:", "local-dir:")):
-        if name.startswith("hf-hub:"):
+        on_hub = prefix == "chinese_clip" and not Path(name).is_dir()
+        if on_hub or name.startswith("hf-hub:"):
             raise ConfigurationError(f"{name} would have to be downloaded: set embed.checkpoint")
         return settings
     settings.create_embedder().check()
@@ -170,7 +175,7 @@ def _measured(
 ) -> tuple[float, pa.Table]:
     """Images a second, and the rows, of as much of a table as the time allows."""
     instance.process(table.slice(0, 2))  # what loads at the first image
-    if isinstance(settings, EmbedSettings) and _on_gpu(settings):
+    if isinstance(settings, EmbedderSettings) and _on_gpu(settings):
         output = instance.process(_tiled(table, _GPU_BATCHES * settings.batch_size))
         # Decoding runs beside it and is counted by itself.
         rate = output.rows.num_rows / output.metrics["encode_s"]

@@ -14,15 +14,13 @@ from pipeline.report.duplicates import duplicate_facts
 from pipeline.report.filters import filter_facts
 from pipeline.report.funnel import funnel
 from pipeline.report.histograms import histograms
+from pipeline.report.pairs import pair_facts
 from pipeline.report.tables import Row, Tables
 from pipeline.report.versions import versions
 from stages.corpus import Corpus
 from stages.dedup import SEARCH_FILE
-from stages.schemas import PROFILE
 from stages.storage import Storage
 
-#: Columns that are no quantity.
-_NO_QUANTITY = {"item_id", "phash"}
 _ITEM_QUANTITIES = ("width", "height", "bytes")
 
 #: Common shapes, as width over height; an image counts as the nearest in the logarithm.
@@ -65,14 +63,15 @@ def gather(config: Config, corpus: Corpus, ledger: Ledger, tables: Tables) -> di
         "totals": _totals(tables),
         "sources": _sources(tables),
         "quarantine": _quarantine(tables, report.examples),
-        "filter": filter_facts(tables, config.filter.clauses, report.examples),
+        "filter": filter_facts(tables, config.filter, corpus.storage, report.examples),
         "duplicates": duplicate_facts(
             tables, config.dedup.threshold, report.groups, report.examples, _search(corpus)
         ),
         "signals": _signals(tables),
         "shapes": _shapes(tables),
         "text": text_facts(tables),
-        "captions": caption_facts(tables, report.examples),
+        "captions": caption_facts(tables, report.examples, config.caption),
+        "pairs": pair_facts(tables, report.examples),
         "shards": _shards(tables, corpus.storage, corpus.place("shards")),
     }
 
@@ -140,7 +139,7 @@ def _quarantine(tables: Tables, examples: int) -> list[Row]:
 def _signals(tables: Tables) -> list[dict[str, Any]] | None:
     if not tables.ran("ingest", "profile"):
         return None
-    names = [name for name in PROFILE.names if name not in _NO_QUANTITY]
+    names = tables.quantities("profile", "score")
     columns = {name: name for name in (*_ITEM_QUANTITIES, *names)}
     found = histograms(tables, "measured", columns, kept=tables.ran("dedup"))
     return [each for each in found if each["values"]]

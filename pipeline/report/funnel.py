@@ -13,6 +13,7 @@ LABELS = {
     "ingest": "Readable",
     "profile": "Profiled",
     "embed": "Embedded",
+    "score": "Scored",
     "filter": "Passed the filters",
     "dedup": "Kept after deduplication",
     "ocr": "Text read",

@@ -14,13 +14,17 @@ from stages.corpus import Corpus
 from stages.schemas import TABLES
 
 #: The stage that writes a table, where it has another name.
-_WRITER = {"items": "ingest", "edges": "dedup", "shards": "shard"}
+_WRITER = {"items": "ingest", "edges": "dedup", "shards": "shard", "paired": "pairs"}
 #: Vectors are no matter of the report.
 _LEFT_OUT = {"embed", "quarantine"}
 
 #: Tables whose files are no larger than this are read once; larger ones are streamed by each
 #: query, so that memory stays bounded.
 _IN_MEMORY = 64 << 20
+
+#: Types of columns that are quantities, and columns of these types that are none.
+_QUANTITIES = {"FLOAT", "DOUBLE", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "BOOLEAN"}
+_NO_QUANTITIES = {"item_id"}
 
 #: What a gallery says of an image.
 CARD_COLUMNS = "item_id, uri, key, source, format, width, height, bytes"
@@ -33,7 +37,7 @@ class Tables:
 
     A table whose stage has not run, or is stale, is empty. The view ``kept`` holds the
     ``item_id`` of every item that deduplication kept and no stage quarantined; ``measured``
-    joins ``items`` and ``profile``.
+    joins ``items`` and ``profile``, and ``score`` where it has run.
 
     Args:
         corpus: The tables.
@@ -64,16 +68,27 @@ class Tables:
         )
         self._connection.execute(
             "CREATE VIEW kept AS SELECT item_id FROM dedup "
-            "WHERE keep AND item_id NOT IN (SELECT item_id FROM quarantine)"
+            "WHERE keep AND item_id NOT IN "
+            "(SELECT item_id FROM quarantine WHERE NOT starts_with(stage, 'embed_'))"
         )
         self._connection.execute(
-            "CREATE VIEW measured AS SELECT i.*, p.* EXCLUDE (item_id) "
-            "FROM items i JOIN profile p USING (item_id)"
+            "CREATE VIEW measured AS SELECT i.*, p.* EXCLUDE (item_id), s.* EXCLUDE (item_id) "
+            "FROM items i JOIN profile p USING (item_id) LEFT JOIN score s USING (item_id)"
         )
 
     def ran(self, *stages: str) -> bool:
         """Whether all these stages are up to date."""
         return set(stages) <= set(self.stages)
+
+    def quantities(self, *names: str) -> list[str]:
+        """Columns of tables that hold quantities: numbers and flags, but no ids and hashes."""
+        described = [self.rows(f"DESCRIBE {name}") for name in names]
+        return [
+            row["column_name"]
+            for rows in described
+            for row in rows
+            if row["column_type"] in _QUANTITIES and row["column_name"] not in _NO_QUANTITIES
+        ]
 
     def rows(self, statement: str, *values: Any) -> list[Row]:  # noqa: ANN401 - SQL values
         """The rows of a statement, as dictionaries."""

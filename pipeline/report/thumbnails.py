@@ -93,6 +93,7 @@ def shown(audit: dict[str, Any]) -> Iterator[tuple[int, bool]]:
         chain.from_iterable(p["pair"] for p in duplicates.get("closest_kept", [])),
         chain.from_iterable(f["dropped_examples"] + f["passed_examples"] for f in filters),
         chain.from_iterable(flag["examples"] for flag in captions.get("flags", [])),
+        chain.from_iterable(p["pair"] for p in (audit.get("pairs") or {}).get("examples", [])),
     )
     # Few and most telling, so they come before the limit can cut them.
     yield from ((each["item_id"], True) for each in captions.get("examples", []))

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_STEP = 5  # rows between two scans; the core of a mark is three modules tall
+_STEP = 6  # rows between two scans; the core of a mark is three modules tall
 _BLOCK = 64  # side of the blocks whose means make the local threshold
 _MARGIN = 20  # grey levels around the threshold that change nothing
 _MOST_MARKS = 64

@@ -25,7 +25,7 @@ def pixel_signals(image: Image.Image, reencode_quality: int) -> Signals:
     copy = working_copy(image)
     step = 4 if copy.grey.shape[0] >= _TALL else 1
     return {
-        "phash": pixels.phash(copy.full_grey),
+        "phash": pixels.phash(copy.grey),
         "aspect": pixels.aspect(copy.width, copy.height),
         **_tone(copy, step),
         **_colour(copy, step),

@@ -1,8 +1,8 @@
 """Signals of tone, colour, detail and noise, and the perceptual hash.
 
-All but the hash and the aspect are measured on the working copy; see
-``stages.signals.working``. Where that has 256 rows or more, means over the picture take
-every fourth row (noise: every fourth row of blocks). Grey levels are 0..255.
+All but the aspect are measured on the working copy; see ``stages.signals.working``. Where
+that has 256 rows or more, means over the picture take every fourth row (noise: every fourth
+row of blocks). Grey levels are 0..255.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.signals.hashing import SAMPLES, hash_of
-from stages.signals.resampling import lanczos_weights
+from stages.signals.resampling import lanczos_weights, pair_rows
 
 # Median of the absolute value of a standard normal variable.
 _NORMAL_MEDIAN = 0.6744897501960817
+
+# From this height on, the hash begins with the means of two rows each.
+_TALL = 8 * SAMPLES
 
 _weights = lru_cache(maxsize=4096)(lanczos_weights)
 
@@ -25,23 +28,27 @@ _weights = lru_cache(maxsize=4096)(lanczos_weights)
 def phash(grey: NDArray[np.uint8]) -> int:
     """64-bit perceptual hash; similar images differ in few bits.
 
-    The luminance is resized to 32 x 32 (Lanczos, from full resolution), transformed by the
-    two-dimensional type-II DCT, and cut to the 8 x 8 lowest frequencies, the constant term
-    included. A bit is set where the coefficient is greater than the median of the 64. Bits
-    are in row-major order (rows are vertical frequencies), the constant term's the most
-    significant: the number is that of the hexadecimal string that ``imagehash.phash`` prints.
-    A bit may differ where a coefficient lies at the median: columns are resized first here,
-    and Pillow, depending on shape and version, rounds the rows first.
+    The luminance is resized to 32 x 32 (Lanczos), transformed by the two-dimensional type-II
+    DCT, and cut to the 8 x 8 lowest frequencies, the constant term included. A bit is set where
+    the coefficient is greater than the median of the 64. Bits are in row-major order (rows are
+    vertical frequencies), the constant term's the most significant: the number is that of the
+    hexadecimal string that ``imagehash.phash`` prints.
+
+    Few bits differ from its, where a coefficient is near the median: it resizes from full
+    resolution in one step, where here rows of tall copies are averaged in pairs first; and
+    Pillow, depending on shape and version, rounds the rows first.
 
     Source: C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
     Functions", 2010, section 3.2.1, with the median over all 64 terms as ``imagehash`` does.
 
     Args:
-        grey: (height, width), luminance at full resolution.
+        grey: (height, width), luminance.
 
     Returns:
         0 .. 2^64 - 1. A flat image has only its constant term: 2^63 (0 if black).
     """
+    if grey.shape[0] >= _TALL:
+        grey = pair_rows(grey)
     height, width = grey.shape
     rows, columns = _weights(height, SAMPLES), _weights(width, SAMPLES)
     return int(hash_of(grey, rows, columns))

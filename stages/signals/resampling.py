@@ -94,6 +94,24 @@ def _packed(red: int, green: int, blue: int, share: float) -> np.uint32:
 
 
 @njit(cache=True, nogil=True)
+def pair_rows(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Means of two rows each, rounded up; an odd last row is left out.
+
+    Args:
+        grey: (height, width).
+
+    Returns:
+        (height // 2, width).
+    """
+    result = np.empty((grey.shape[0] // 2, grey.shape[1]), dtype=np.uint8)
+    for y in range(result.shape[0]):
+        for x in range(result.shape[1]):
+            total = np.uint16(np.uint16(grey[2 * y, x]) + np.uint16(grey[2 * y + 1, x]))
+            result[y, x] = np.uint8(np.uint16(total + np.uint16(1)) >> np.uint16(1))
+    return result
+
+
+@njit(cache=True, nogil=True)
 def lanczos_weights(length: int, samples: int) -> tuple[NDArray[np.int32], NDArray[np.int16], int]:
     """Fixed-point Lanczos weights for resizing ``length`` values to ``samples``, as Pillow's.
 
@@ -168,11 +186,12 @@ def resample_columns(
             if first == 0 and second == 0 and third == 0 and fourth == 0:
                 continue
             row = starts[sample] + tap
-            row0, row1 = grey[min(row, last)], grey[min(row + 1, last)]
-            row2, row3 = grey[min(row + 2, last)], grey[min(row + 3, last)]
+            # Indices, not views of rows: a view costs as much as a dozen pixels.
+            row0, row1 = min(row, last), min(row + 1, last)
+            row2, row3 = min(row + 2, last), min(row + 3, last)
             for x in range(width):
-                more = np.int32(np.int32(row0[x]) * first + np.int32(row1[x]) * second)
-                more = np.int32(more + np.int32(row2[x]) * third + np.int32(row3[x]) * fourth)
-                sums[x] = np.int32(sums[x] + more)
+                more = np.int32(np.int32(grey[row0, x]) * first + np.int32(grey[row1, x]) * second)
+                rest = np.int32(np.int32(grey[row2, x]) * third + np.int32(grey[row3, x]) * fourth)
+                sums[x] = np.int32(sums[x] + np.int32(more + rest))
         for x in range(width):
             result[sample, x] = np.uint8(min(white, max(zero, sums[x] >> shift)))

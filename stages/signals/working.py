@@ -37,14 +37,12 @@ class WorkingCopy:
         height: Of the image itself, in pixels.
         pixels: (h, w) uint32, red in the lowest byte, then green and blue.
         grey: (h, w) uint8, luma of ``pixels``.
-        full_grey: (height, width) uint8, luma at full resolution; ``grey`` where they agree.
     """
 
     width: int
     height: int
     pixels: NDArray[np.uint32]
     grey: NDArray[np.uint8]
-    full_grey: NDArray[np.uint8]
 
 
 def working_copy(image: Image.Image) -> WorkingCopy:
@@ -54,17 +52,14 @@ def working_copy(image: Image.Image) -> WorkingCopy:
         image: RGB, of any size.
     """
     width, height = image.size
-    full_grey = np.empty((height, width), dtype=np.uint8)
     if max(width, height) <= BOUND:
         pixels = _packed(image)
-        luma(pixels, full_grey)
-        return WorkingCopy(width, height, pixels, full_grey, full_grey)
+        return WorkingCopy(width, height, pixels, _grey(pixels))
     # Whole blocks first, so that the exact averaging has little left to do.
     factor = max(1, max(width, height) // (2 * BOUND))
     down, across = min(factor, height), min(factor, width)
     pieces: list[NDArray[np.uint32]] = []
-    for top, band in _bands(image, down):
-        luma(band, full_grey[top : top + len(band)])
+    for band in _bands(image, down):
         if factor == 1:
             pieces.append(band)
         else:
@@ -76,19 +71,23 @@ def working_copy(image: Image.Image) -> WorkingCopy:
     target = (max(1, round(height * scale)), max(1, round(width * scale)))
     copy = np.empty(np.minimum(target, pixels.shape), dtype=np.uint32)
     area_resize(pixels, copy)
-    grey = np.empty(copy.shape, dtype=np.uint8)
-    luma(copy, grey)
-    return WorkingCopy(width, height, copy, grey, full_grey)
+    return WorkingCopy(width, height, copy, _grey(copy))
 
 
-def _bands(image: Image.Image, multiple: int) -> Iterator[tuple[int, NDArray[np.uint32]]]:
+def _grey(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    grey = np.empty(pixels.shape, dtype=np.uint8)
+    luma(pixels, grey)
+    return grey
+
+
+def _bands(image: Image.Image, multiple: int) -> Iterator[NDArray[np.uint32]]:
     """The rows of an image from the top, in pieces of a multiple of rows but the last."""
     rows = max(1, _BAND_PIXELS // image.width // multiple) * multiple
     if rows >= image.height:
-        yield 0, _packed(image)
+        yield _packed(image)
         return
     for top in range(0, image.height, rows):
-        yield top, _packed(image.crop((0, top, image.width, min(top + rows, image.height))))
+        yield _packed(image.crop((0, top, image.width, min(top + rows, image.height))))
 
 
 def _packed(image: Image.Image) -> NDArray[np.uint32]:

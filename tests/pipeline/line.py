@@ -22,6 +22,8 @@ def config_for(source: str | list[dict[str, Any]], corpus: str, **sections: Any)
         "source": {"uri": source} if isinstance(source, str) else source,
         "run": {"executor": "local", "max_quarantine": 1.0},
         "ingest": {"partition_items": 16},
+        # Soft blobs are more alike than photographs: up to 0.89.
+        "dedup": {"threshold": 0.95},
         "shard": {"max_samples": 20},
     }
     for name, values in sections.items():

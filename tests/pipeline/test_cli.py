@@ -80,7 +80,7 @@ def test_mistakes_are_told_before_any_work(
 def test_an_unknown_stage_lists_the_stages(ran: tuple[Path, Path]) -> None:
     result = winnow("stage", "oct", ran[0])
     assert result.exit_code == Exit.USAGE
-    assert "ingest, profile, embed, filter, dedup, ocr, caption, shard" in " ".join(
+    assert "ingest, profile, embed, score, filter, dedup, ocr, caption, shard" in " ".join(
         result.output.split()
     )
 

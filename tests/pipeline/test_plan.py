@@ -289,7 +289,7 @@ def test_machines_have_limits() -> None:
 def test_predicted_tables_are_as_large_as_written_ones(tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 60)
     config = config_for(str(tmp_path / "in"), str(tmp_path / "out"))
-    for stage in ("ingest", "profile", "embed", "filter"):
+    for stage in ("ingest", "profile", "embed", "score", "filter"):
         Runner(config).run(stage)
     predicted = {
         step.name: step.step.work.disk_bytes for step in plan_of(config, 66, dim=256).steps

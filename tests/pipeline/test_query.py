@@ -25,7 +25,7 @@ def corpus(small_run: Config) -> Corpus:
 
 
 def test_every_table_can_be_read_and_asked(corpus: Corpus) -> None:
-    assert set(table_names(corpus)) == set(TABLES)
+    assert set(table_names(corpus)) == set(TABLES) - {"pairs", "paired"}  # off by default
     for name in TABLES:
         rows = read_table(corpus, name)
         assert rows.column_names == TABLES[name].names

@@ -13,7 +13,7 @@ from stages.batches import PLAN, plan_uri
 from stages.contract import ConfigurationError, CorpusOutput, StageError
 from stages.corpus import Committed, Corpus, Partition, Stamp, split_by_partition
 from stages.dedup import DedupSettings, DedupStage
-from stages.schemas import DEDUP, EDGES, EMBED, FILTER, ITEMS, PROFILE, first_id
+from stages.schemas import DEDUP, EDGES, EMBED, FILTER, ITEMS, PROFILE, SCORE, first_id
 from stages.storage import Storage
 from tests.dedup.planted import Array, groups_and_chains
 
@@ -69,6 +69,7 @@ def commit_partition(
         ("items", table(ITEMS, items)),
         ("profile", table(PROFILE, profile)),
         ("embed", table(EMBED, embed)),
+        ("score", table(SCORE, [{"item_id": item} for item in ids.values()])),
         ("filter", table(FILTER, flags)),
     ):
         corpus.commit(name, name, partition, Committed(content), stamp)

@@ -16,7 +16,7 @@ from pipeline.executors import LocalExecutor
 from stages.batches import PLAN, plan_uri
 from stages.contract import StageError
 from stages.corpus import Committed, Corpus, Partition, Stamp
-from stages.schemas import TABLES
+from stages.schemas import SCORE, TABLES
 from stages.shard import ShardSettings, ShardStage, sample_key
 from stages.storage import Storage
 
@@ -54,6 +54,7 @@ def make_corpus(folder: Path, images: list[bytes], keep: list[bool] | None = Non
     tables = {
         "items": items,
         "profile": [{"item_id": n, "entropy": 1.5} for n in numbers],
+        "score": [{"item_id": n, "aesthetic": 0.5 * n} for n in numbers],
         "dedup": [{"item_id": n, "cluster": n, "keep": kept[n]} for n in numbers],
         "ocr": [{"item_id": n, "lines": []} for n in numbers if kept[n]],
         "caption": [{"item_id": n, "en_long": f"picture {n}"} for n in numbers if kept[n]],
@@ -110,6 +111,8 @@ def test_a_sample_says_where_it_came_from(tmp_path: Path) -> None:
     assert sample["captions"]["en"]["long"] == "picture 1"
     assert sample["meta"] == {"licence": "CC0"}
     assert sample["signals"]["entropy"] == 1.5
+    assert sample["scores"]["aesthetic"] == 0.5
+    assert set(sample["scores"]) == set(SCORE.names[1:])
     assert index["shards"][0]["samples"][1]["width"] == 4
 
 

@@ -77,6 +77,7 @@ class SmallCorpus:
         self.commit("profile", [_profile(number) for number in numbers], [unreadable])
         vector = np.full(4, 0.5, np.float16)
         self.commit("embed", [{"item_id": item_id(n), "vector": vector} for n in range(12)])
+        self.commit("score", [{"item_id": item_id(n)} for n in range(12)])
         dropped = {6: "min_side", 7: "not_blank"}
         self.commit(
             "filter",
@@ -214,5 +215,9 @@ def _captions(number: int) -> dict[str, Any]:
         **hostile,
         "backend": "composer",
         "ocr_coverage": 0.5 if number == 10 else None,
+        "invented_text": ["SALE"] if number == 10 else [],
+        "answers": 2,
+        "prompt_tokens": 1000,
+        "completion_tokens": 500,
         "flags": [f"text_missing: {HOSTILE}"] if number == 10 else [],
     }

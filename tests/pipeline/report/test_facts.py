@@ -24,6 +24,7 @@ def test_the_funnel_sums_at_every_step(audit: dict[str, Any]) -> None:
         ("Readable", 12),
         ("Profiled", 11),
         ("Embedded", 11),
+        ("Scored", 11),
         ("Passed the filters", 9),
         ("Kept after deduplication", 6),
         ("Text read", 5),
@@ -88,8 +89,16 @@ def test_a_simple_clause_comes_with_its_distribution(audit: dict[str, Any]) -> N
     assert [each["item_id"] for each in simple["dropped_examples"]] == [item_id(6)]
     assert simple["dropped_examples"][0]["value"] == 30
     assert item_id(6) not in {each["item_id"] for each in simple["passed_examples"]}
-    assert clauses["not_blank"]["test"] is None
-    assert [each["item_id"] for each in clauses["not_blank"]["dropped_examples"]] == [item_id(7)]
+    assert (simple["left"], clauses["not_blank"]["left"]) == (10, 9)
+
+
+def test_any_other_clause_comes_with_a_sample_of_both_sides(audit: dict[str, Any]) -> None:
+    clauses = {each["name"]: each for each in audit["filter"]["clauses"]}
+    mixed = clauses["not_blank"]
+    assert mixed["test"] is None
+    assert [each["item_id"] for each in mixed["dropped_examples"]] == [item_id(7)]
+    passed = {each["item_id"] for each in mixed["passed_examples"]}
+    assert passed == {item_id(n) for n in (0, 1, 2, 3, 4, 5, 9, 10, 11)}
 
 
 def test_signals_count_all_and_kept_images(audit: dict[str, Any]) -> None:
@@ -127,5 +136,13 @@ def test_text_and_captions(audit: dict[str, Any], small: SmallCorpus) -> None:
     assert captions["examples"][0]["item_id"] == item_id(10), "images with text come first"
     assert len(captions["examples"]) == 5
     assert len(captions["lengths"]) == 10
+    checks = {each["name"]: (each["images"], each["share"]) for each in captions["checks"]}
+    assert checks["invented_text"] == (1, 0.2)
+    assert checks["refusing"] == (0, 0.0)
+    means = {each["name"]: (each["images"], each["mean"]) for each in captions["means"]}
+    assert means["ocr_coverage"] == (1, 0.5)
+    assert "en_purity" not in means, "nobody measured it"
+    spent = {"answers": 10, "prompt_tokens": 5000, "completion_tokens": 2500, "cost": None}
+    assert captions["cost"] == spent
     assert audit["configuration"]["dedup"]["threshold"] == small.config.dedup.threshold
     assert audit["versions"]["winnow"]

@@ -172,7 +172,7 @@ def test_a_flat_picture_has_a_vector_unlike_those_of_photographs(
     assert (flat @ EMBEDDER.embed(photographs).T).max() < THRESHOLD
 
 
-# That of the default configuration.
+# Different photographs stay below it; no default follows from it.
 THRESHOLD = 0.9
 
 
