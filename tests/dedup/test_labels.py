@@ -191,7 +191,8 @@ def test_the_curve_keeps_its_bounds(data: Any) -> None:
     # More pairs behind the same labels leave more doubt where the shares of the slices agree.
     if yes.all():
         more = precision_curve(similarity, yes, Strata(cuts, 10 * np.array(counts)))
-        assert (more.low <= curve.low + 1e-12).all()
+        # Both ends are whole pairs, which are coarser shares where there are fewer.
+        assert (more.low <= curve.low + 1.0 / curve.pairs).all()
 
 
 @settings(max_examples=60, deadline=None)
