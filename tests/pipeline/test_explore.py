@@ -103,7 +103,7 @@ def test_explore_says_what_the_run_did_at_its_own_threshold(small_run: Config) -
     removed = decided.filter(np.logical_not(decided["keep"].to_numpy())).num_rows
     assert removed > 0
     in_force = next(line for line in result.output.splitlines() if "in force" in line)
-    assert in_force.split()[:2] == ["0.85", str(removed)]
+    assert in_force.split()[:2] == [str(small_run.dedup.threshold), str(removed)]
     assert f"{decided.num_rows} compared" in result.output
     assert "not up to date with these settings" not in result.output
     page = Path(small_run.corpus) / "report" / "thresholds.html"
