@@ -173,6 +173,9 @@ def find_communities(
         merged, note = _solve_level(task, mapper or map, max_edges)
         labels = firsts[merged][node]
         found[level.name] = labels
+        if task.cpm:
+            # Edges inside a community have had their say: of the looser levels no CPM counts them.
+            graph = graph.across(labels)
         if notes is not None:
             notes.append(note)
     return found
@@ -241,10 +244,11 @@ def _split(task: _Task, max_edges: int) -> _Split:
     # The largest first, so that no worker is left with one at the end.
     large = large[np.argsort(-census.edges[large], kind="stable")]
     whole = int(np.count_nonzero((census.nodes > 1) & census.whole))
+    parts = take_parts(coarse, component, np.concatenate([small, large]))
     return _Split(
         labels=component,
-        small=take_parts(coarse, component, small),
-        large=take_parts(coarse, component, large),
+        small=parts.between(0, len(small)),
+        large=parts.between(len(small), len(parts)),
         seeds=[f"{task.seed}/{number}" for number in task.ids[large].tolist()],
         notes=LevelNotes(task.level.name, whole, len(small), len(large), cuts),
     )

@@ -15,7 +15,7 @@ from dedup.arrays import Bools, Ints, Vectors, name_rows
 from dedup.cells.graph import Mapper
 from dedup.cells.source import ArraySource, Source
 from dedup.cells.store import Store
-from dedup.evidence import Evidence, named, weigh
+from dedup.evidence import Evidence, masked, named, weigh
 from dedup.exact import Nodes, collapse
 from dedup.graph import NeighbourGraph
 from dedup.hashed import HashPairs, confirmed_hashes, with_pairs
@@ -29,7 +29,7 @@ from dedup.stats import audited, describe
 from dedup.vectors import check_shape
 
 #: Part of the recipe of decisions that are taken over: other code decides otherwise.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,8 @@ def _decide(
     )
     if before is None or found.rows is None:
         return part
-    return before.replaced(found.rows, part)
+    with ThreadPoolExecutor(options.graph.cores) as pool:
+        return before.replaced(found.rows, part, pool.map)
 
 
 def _order(items: pa.Table, options: DedupOptions) -> str:
@@ -277,7 +278,8 @@ def _search_added(
     if hashed is not None:
         by_hash = by_hash.joined(within(hashed, rows))
     equals = [evidence.take(rows).same_bytes]
-    searched = gathered(kept, equals, ids[rows], chosen=rows)
+    with ThreadPoolExecutor(options.graph.cores) as pool:
+        searched = gathered(kept, equals, ids[rows], chosen=rows, mapper=pool.map)
     return _Found(with_pairs(searched, by_hash), by_hash, rows)
 
 
@@ -324,11 +326,11 @@ def _in_order(items: pa.Table, vectors: Vectors | Source) -> tuple[pa.Table, Sou
     if count != items.num_rows:
         raise ValueError(f"{items.num_rows} items but {count} vectors: one each is needed")
     ids = items.column("item_id").to_numpy()
-    order = np.argsort(ids, kind="stable")
+    ascending = bool((ids[1:] > ids[:-1]).all())
+    order = np.argsort(ids, kind="stable") if not ascending else np.arange(0)
     repeated = ids[order][1:][np.diff(ids[order]) == 0]
     if len(repeated):
         raise ValueError(f"item_id must be unique; repeated: {name_rows(repeated)}")
-    ascending = bool((order == np.arange(len(order))).all())
     if not isinstance(vectors, np.ndarray):
         if not ascending:
             raise ValueError("items must ascend by item_id, as the rows of a source do")
@@ -345,14 +347,15 @@ def _edges(searched: Searched, ids: Ints, floor: float) -> pa.Table:
 
 
 def _decisions(ids: Ints, settled: Settled) -> pa.Table:
+    gone = ~settled.keep
     return pa.table(
         {
             "item_id": ids,
-            "component": ids[settled.component],
-            **{name: ids[labels] for name, labels in settled.levels.items()},
+            "component": settled.component,
+            **settled.levels,
             "keep": settled.keep,
-            "witness_id": pa.array(ids[settled.witness], mask=settled.keep),
-            "witness_similarity": pa.array(settled.similarity, mask=settled.keep),
+            "witness_id": masked(settled.witness, gone),
+            "witness_similarity": masked(settled.similarity, gone),
             "reason": named(settled.reason),
         }
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numba import njit
 
 from dedup.arrays import Bools, Codes, Hashes, Ints
 from dedup.exact import first_of_equal, first_of_equal_added
@@ -69,5 +70,37 @@ def weigh(items: pa.Table, before: Ints | None = None) -> Evidence:
 
 def named(reasons: Codes) -> pa.Array:
     """Reasons by name; null where a row stays."""
-    codes = pa.array(reasons.astype(np.int8) - 1, mask=reasons == 0)
-    return pa.DictionaryArray.from_arrays(codes, pa.array(REASONS[1:])).cast(pa.string())
+    words = [(reason or "").encode() for reason in REASONS]
+    lengths = np.array([len(word) for word in words], dtype=np.int32)
+    letters = np.zeros((len(words), lengths.max()), dtype=np.uint8)
+    for row, word in zip(letters, words, strict=True):
+        row[: len(word)] = list(word)
+    if len(reasons) * int(lengths.max()) >= 2**31:  # more than the offsets of one array can say
+        return pa.array(REASONS, pa.string()).take(pa.array(reasons))
+    ends, text = _spelled(reasons, lengths, letters)
+    buffers = [_bits(reasons != 0), pa.py_buffer(ends), pa.py_buffer(text)]
+    return pa.Array.from_buffers(pa.string(), len(reasons), buffers)
+
+
+@njit(cache=True, nogil=True)
+def _spelled(codes: Codes, lengths: np.ndarray, letters: Codes) -> tuple[np.ndarray, Codes]:
+    """Words one after the other, and where each of them ends, behind a zero."""
+    ends = np.zeros(len(codes) + 1, np.int32)
+    for row in range(len(codes)):
+        ends[row + 1] = ends[row] + lengths[codes[row]]
+    text = np.empty(ends[len(codes)], np.uint8)
+    for row in range(len(codes)):
+        start = ends[row]
+        for at in range(lengths[codes[row]]):
+            text[start + at] = letters[codes[row], at]
+    return ends, text
+
+
+def masked(values: np.ndarray, known: Bools) -> pa.Array:
+    """Numbers as an array that shares their memory, null where they are not known."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [_bits(known), pa.py_buffer(values)])
+
+
+def _bits(known: Bools) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(known, bitorder="little"))

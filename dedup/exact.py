@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from dedup.arrays import Bools, Ints
 from dedup.components import components
+from dedup.words import perhaps_among
 
 
 def first_of_equal(values: pa.Array | pa.ChunkedArray) -> Ints:
@@ -44,12 +45,13 @@ def first_of_equal_added(values: pa.Array | pa.ChunkedArray, before: Ints) -> In
     old, new = values.slice(0, count), values.slice(count)
     known = pc.unique(new).drop_null()
     place = pc.index_in(new, value_set=known).fill_null(-1).to_numpy()
-    seen = pc.index_in(old, value_set=known).fill_null(-1).to_numpy()
+    some = perhaps_among(old, known)
+    seen = pc.index_in(old.take(pa.array(some)), value_set=known).fill_null(-1).to_numpy()
     lowest = np.full(len(known) + 1, -1, dtype=np.int64)  # the last is for nulls
     rows = np.flatnonzero(place >= 0)[::-1]
     lowest[place[rows]] = count + rows
     rows = np.flatnonzero(seen >= 0)[::-1]
-    lowest[seen[rows]] = before[rows]
+    lowest[seen[rows]] = before[some[rows]]
     own = np.arange(count, len(values), dtype=np.int64)
     return np.concatenate([before, np.where(place < 0, own, lowest[place])])
 

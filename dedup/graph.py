@@ -9,8 +9,9 @@ from numba import njit
 
 from dedup.arrays import Bools, Floats, Ints
 
-#: Lists up to this long are sorted by insertion.
-_INSERTED = 24
+#: Lists up to this long are sorted by insertion, longer ones digit by digit.
+_INSERTED = 40
+_DIGITS = 11
 
 
 def _no_floats() -> Floats:
@@ -52,7 +53,12 @@ class NeighbourGraph:
     def above(self, threshold: float) -> NeighbourGraph:
         """The graph of the pairs with similarity >= ``threshold``."""
         # Compared in float64: float32 would round 0.9 down and let 0.89999998 pass.
-        return replace(self.where(self.similarity >= np.float64(threshold)), floor=threshold)
+        chosen = self.similarity >= np.float64(threshold)
+        return replace(self if chosen.all() else self.where(chosen), floor=threshold)
+
+    def across(self, group: Ints) -> NeighbourGraph:
+        """The graph of the pairs between groups, int64 (n,), such as communities."""
+        return self.where(_differ(group, self.src, self.dst))
 
     def has(self, src: Ints, dst: Ints) -> Bools:
         """Which of some pairs, ``src < dst``, are edges, bool (q,)."""
@@ -69,6 +75,37 @@ class NeighbourGraph:
             dst=self.dst[chosen],
             similarity=self.similarity[chosen],
         )
+
+
+@njit(cache=True, nogil=True)
+def _by_digits(
+    ends: Ints, alike: Floats, bound: int, places: Ints, other_ends: Ints, other_alike: Floats
+) -> None:
+    """Sort a list by its ends, all below a bound, in place: a round of counting per digit."""
+    count, shift = len(ends), 0
+    mask = np.int64((1 << _DIGITS) - 1)
+    while bound >> shift:
+        places[:] = 0
+        for at in range(count):
+            places[((ends[at] >> shift) & mask) + 1] += 1
+        for digit in range(1 << _DIGITS):
+            places[digit + 1] += places[digit]
+        for at in range(count):
+            digit = (ends[at] >> shift) & mask
+            to = places[digit]
+            places[digit] += 1
+            other_ends[to], other_alike[to] = ends[at], alike[at]
+        for at in range(count):
+            ends[at], alike[at] = other_ends[at], other_alike[at]
+        shift += _DIGITS
+
+
+@njit(cache=True, nogil=True)
+def _differ(group: Ints, src: Ints, dst: Ints) -> Bools:
+    chosen = np.empty(len(src), np.bool_)
+    for edge in range(len(src)):
+        chosen[edge] = group[src[edge]] != group[dst[edge]]
+    return chosen
 
 
 def sorted_pairs(count: int, src: Ints, dst: Ints, similarity: Floats) -> tuple[Ints, Ints, Floats]:
@@ -97,12 +134,15 @@ def _by_src(starts: Ints, src: Ints, dst: Ints, similarity: Floats) -> tuple[Int
         free[src[edge]] += 1
         ends[at] = dst[edge]
         alike[at] = similarity[edge]
+    longest = np.int64(0)
+    for node in range(len(starts) - 1):
+        longest = max(longest, starts[node + 1] - starts[node])
+    places = np.empty((1 << _DIGITS) + 1, np.int64)
+    spare = np.empty(longest, np.int64), np.empty(longest, np.float32)
     for node in range(len(starts) - 1):
         low, high = starts[node], starts[node + 1]
         if high - low > _INSERTED:
-            order = np.argsort(ends[low:high], kind="mergesort")
-            ends[low:high] = ends[low:high][order]
-            alike[low:high] = alike[low:high][order]
+            _by_digits(ends[low:high], alike[low:high], len(starts) - 1, places, *spare)
             continue
         for at in range(low + 1, high):
             end, value = ends[at], alike[at]
@@ -127,16 +167,37 @@ def distinct_pairs(
         right: The other end, int64 (p,).
         similarity: float32 (p,).
     """
-    low, high = np.minimum(left, right), np.maximum(left, right)
-    src, dst, similarity = sorted_pairs(count, low, high, similarity)
+    if not _ordered(left, right):
+        left, right = np.minimum(left, right), np.maximum(left, right)
+    src, dst, similarity = sorted_pairs(count, left, right, similarity)
+    if _distinct(src, dst):
+        return src, dst, similarity
     again = (src[1:] == src[:-1]) & (dst[1:] == dst[:-1])
     loops = src == dst
-    if not again.any() and not loops.any():
-        return src, dst, similarity
     starts = np.flatnonzero(np.concatenate([[True], ~again]))
     similarity = np.maximum.reduceat(similarity, starts)
     plain = ~loops[starts]
     return src[starts][plain], dst[starts][plain], similarity[plain]
+
+
+@njit(cache=True, nogil=True)
+def _ordered(left: Ints, right: Ints) -> bool:
+    """Whether no pair stands the wrong way round."""
+    wrong = 0
+    for pair in range(len(left)):
+        wrong += left[pair] > right[pair]
+    return wrong == 0
+
+
+@njit(cache=True, nogil=True)
+def _distinct(src: Ints, dst: Ints) -> bool:
+    """Whether sorted pairs hold neither loops nor repeats."""
+    for pair in range(len(src)):
+        if src[pair] == dst[pair]:
+            return False
+        if pair and src[pair] == src[pair - 1] and dst[pair] == dst[pair - 1]:
+            return False
+    return True
 
 
 def unique_pairs(count: int, left: Ints, right: Ints) -> tuple[Ints, Ints]:

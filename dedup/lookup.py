@@ -38,12 +38,10 @@ class Rows:
         self._ids = ids
         span = int(ids[-1]) - int(ids[0]) if len(ids) else 0
         self._shift = max(0, (span // max(1, _BUCKETS * len(ids))).bit_length())
-        # Differences of far ids need all 64 bits.
-        whole = ids.view(np.uint64)
-        buckets = (whole - whole[:1]) >> np.uint64(self._shift)
-        count = int(buckets[-1]) + 1 if len(ids) else 0
-        bounds = np.arange(count + 1, dtype=np.uint64)
-        self._starts = np.searchsorted(buckets, bounds).astype(np.int64)
+        if span == len(ids) - 1:
+            self._shift = 63  # one run, one bucket
+        count = (span >> self._shift) + 1 if len(ids) else 0
+        self._starts = _starts(ids, self._shift, count)
 
     def __call__(self, wanted: Ints) -> Ints:
         """The row of each wanted id, int64 (p,).
@@ -61,6 +59,19 @@ class Rows:
         """The row of each wanted id, int64 (p,); -1 where there is none."""
         wanted = np.ascontiguousarray(wanted, dtype=np.int64)
         return _find(self._ids, self._starts, self._shift, wanted)
+
+
+@njit(cache=True, nogil=True)
+def _starts(ids: Ints, shift: int, count: int) -> Ints:
+    """The first row of each bucket, and where the last ends."""
+    starts = np.full(count + 1, len(ids), np.int64)
+    last = np.int64(-1)
+    for row in range(len(ids)):
+        bucket = np.int64((np.uint64(ids[row]) - np.uint64(ids[0])) >> np.uint64(shift))
+        while last < bucket:
+            last += 1
+            starts[last] = row
+    return starts
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,13 +61,13 @@ def policy_rank(items: pa.Table, order: str) -> Ints:
     query = f"SELECT {_ROW} FROM items ORDER BY {terms}"  # noqa: S608 - the user's own SQL
     with _connection(table) as connection:
         try:
-            volatile = connection.execute(_VOLATILE, [query]).fetchall()
+            volatile = _volatile(query)
             ordered = connection.execute(query).fetchnumpy()[_ROW]
         except duckdb.Error as error:
             reason = str(error).strip().split("\n")[0]
             raise _refused(items, "keep", order, reason) from error
     if volatile:
-        raise _refused(items, "keep", order, f"{volatile[0][0]}() differs from run to run.")
+        raise _refused(items, "keep", order, f"{volatile}() differs from run to run.")
     if len(ordered) != len(rows):
         raise _refused(items, "keep", order, "it must order the rows, not choose among them.")
     rank = np.empty(len(rows), dtype=np.int64)
@@ -95,7 +95,7 @@ def matching(items: pa.Table, condition: str) -> Bools:
     query = f"SELECT coalesce(({condition}\n)::BOOLEAN, false) AS holds FROM items"  # noqa: S608
     with _connection(items) as connection:
         try:
-            volatile = connection.execute(_VOLATILE, [query]).fetchall()
+            volatile = _volatile(query)
             holds = connection.execute(query).fetchnumpy()["holds"]
         except duckdb.Error as error:
             reason = str(error).strip().split("\n")[0]
@@ -108,20 +108,16 @@ def matching(items: pa.Table, condition: str) -> Bools:
 @lru_cache(maxsize=64)
 def sees_other_rows(terms: str) -> bool:
     """Whether SQL terms may look at more than one row at a time: by a window or a subquery."""
-    import duckdb
-
     query = f"SELECT 1 FROM items ORDER BY {terms}\n"  # noqa: S608 - the user's own SQL
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with _database().cursor() as connection:
         (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
     return any(f'"class":"{kind}"' in str(parsed) for kind in ("WINDOW", "SUBQUERY"))
 
 
 def columns_of(terms: str, known: Sequence[str]) -> list[str]:
     """The columns that SQL terms mention, of those known; all where that cannot be told."""
-    import duckdb
-
     query = f"SELECT 1 FROM items ORDER BY {terms}\n"  # noqa: S608 - the user's own SQL
-    with duckdb.connect(config={"threads": 1}) as connection:
+    with _database().cursor() as connection:
         (parsed,) = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone() or ("",)
     named = {
         name.lower() for names in _NAMES.findall(str(parsed)) for name in _PARTS.findall(names)
@@ -131,16 +127,38 @@ def columns_of(terms: str, known: Sequence[str]) -> list[str]:
     return [name for name in known if name.lower() in named]
 
 
-@contextmanager
-def _connection(items: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own that sees the items and nothing else."""
+@lru_cache(maxsize=64)
+def _volatile(query: str) -> str:
+    """A function in a query that may answer differently each time; empty where there is none.
+
+    Raises:
+        duckdb.Error: If it is no query.
+    """
+    with _database().cursor() as connection:
+        found = connection.execute(_VOLATILE, [query]).fetchone()
+    return str(found[0]) if found else ""
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """A database that sees nothing of this machine; it takes longer to open than to sort rows."""
     import duckdb
 
-    with duckdb.connect(config={"threads": 1}) as connection:
-        for setting in _SETTINGS:
-            connection.execute(f"SET {setting}")
+    connection = duckdb.connect(config={"threads": 1})
+    for setting in _SETTINGS:
+        connection.execute(f"SET {setting}")
+    return connection
+
+
+@contextmanager
+def _connection(items: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection of its own that sees the items and nothing else."""
+    with _database().cursor() as connection:
         connection.register("items", _usable(items))
-        yield connection
+        try:
+            yield connection
+        finally:
+            connection.unregister("items")
 
 
 def _usable(items: pa.Table) -> pa.Table:

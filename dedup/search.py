@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,9 +29,18 @@ from dedup.units import as_units, hash_rows
 #: Share of the memory that rows by cell may take; the rest is for pairs and for the work.
 _SHARE_FOR_ROWS = 0.5
 _NO_COPIES = np.zeros((0, 2), dtype=np.int64)
+_NO_PAIRS = (_NO_COPIES[:, 0], _NO_COPIES[:, 1], np.zeros(0, dtype=np.float32))
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class LocalMapper(Protocol):
+    """Applies a function to each of a sequence, in this process; answers in order."""
+
+    def __call__(self, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterable[R]:
+        """One answer per task."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -197,14 +206,10 @@ def grow(
     surveyed = survey_source(source, mapper, sample=kept is None, device=device)
     before = 0 if kept is None else len(kept.valid)
     valid = surveyed.valid if kept is None else np.concatenate([kept.valid, surveyed.valid])
-    nodes = collapse([np.arange(len(valid)), *equals])
     wanted = np.zeros(len(valid), dtype=np.bool_)
-    spoken_for = np.zeros(len(nodes), dtype=np.bool_)
     if kept is not None:
         wanted[:before] = kept.wanted
-        spoken_for[nodes.of_row[np.flatnonzero(kept.wanted)]] = True
-    speakers = nodes.spokesman(valid)[~spoken_for]
-    wanted[speakers[(speakers >= before) & valid[speakers]]] = True
+    wanted[_speakers(valid, wanted, before, equals)] = True
     if kept is None:
         count = int(wanted.sum())
         plan = plan_cells(surveyed.sample, count, source, floor, options, codes=place.codes)
@@ -216,8 +221,35 @@ def grow(
     return Kept(graph, valid, wanted, np.concatenate([copies, added.copies]), added)
 
 
+def _speakers(valid: Bools, wanted: Bools, before: int, equals: Sequence[Ints]) -> Ints:
+    """The first row of each node that has a direction, where an earlier batch brought none.
+
+    Args:
+        valid: Which rows have a direction, bool (n,).
+        wanted: Those of earlier batches that speak for a node, bool (n,).
+        before: Rows of earlier batches.
+        equals: See ``search``.
+    """
+    if len(equals) == 1:
+        root = equals[0]
+    else:
+        nodes = collapse([np.arange(len(valid)), *equals])
+        root = nodes.first[nodes.of_row]
+    rows = before + np.flatnonzero(valid[before:])
+    own = root[rows]
+    if before and len(own) and own.min() < before:
+        spoken_for = np.zeros(len(valid), dtype=np.bool_)
+        spoken_for[root[:before][wanted[:before]]] = True
+        rows, own = rows[~spoken_for[own]], own[~spoken_for[own]]
+    return rows[np.unique(own, return_index=True)[1]]
+
+
 def gathered(
-    kept: Kept, equals: Sequence[Ints], ids: Ints | None = None, chosen: Ints | None = None
+    kept: Kept,
+    equals: Sequence[Ints],
+    ids: Ints | None = None,
+    chosen: Ints | None = None,
+    mapper: LocalMapper = map,
 ) -> Searched:
     """Nodes and edges of a graph by cells, in memory.
 
@@ -227,31 +259,36 @@ def gathered(
         ids: Of the chosen rows, int64 (n,), ascending; ``None`` where they are row numbers.
         chosen: Rows that are wanted, int64 (n,), ascending, whole components only; their
             nodes and edges are numbered by place. ``None`` for all.
+        mapper: Threads that files are read in.
     """
     valid, copies = kept.valid, kept.copies
-    batches = kept.graph.pairs()
-    if chosen is not None:
-        names = chosen if ids is None else ids
-        valid, among = valid[chosen], IdFilter(names)
+    store, files = kept.graph.store, kept.graph.pair_files
+    if chosen is None:
+        place = None if ids is None else Rows(ids)
+        batches = pa.Table.from_batches([store.get(name, 0) for name in files], schema=PAIRS)
+        src, dst, alike = _columns(batches)
+        ends = (src, dst) if place is None else (place(src), place(dst))
+        parts = [(*ends, alike)]
+    else:
+        ids = chosen if ids is None else ids
+        valid, among = valid[chosen], IdFilter(ids)
         copies = copies[among(copies[:, 0])]
-        batches, ids = kept.graph.pairs(among), names
-
-    place = None if ids is None else Rows(ids)
-
-    def rows(values: Ints) -> Ints:
-        return values if place is None else place(values)
-
+        parts = list(mapper(lambda name: among.pairs(*_columns(store.get(name, 0))), files))
     first = replace(kept, valid=valid, copies=copies).first_of_equal(ids)
     nodes = collapse([first, *equals])
-    pairs = pa.Table.from_batches(list(batches), schema=PAIRS)
-    src, dst = (nodes.of_row[rows(pairs.column(name).to_numpy())] for name in ("src", "dst"))
-    low, high, similarity = distinct_pairs(
-        len(nodes), src, dst, pairs.column("similarity").to_numpy()
-    )
+    src, dst, alike = (np.concatenate(each) for each in zip(_NO_PAIRS, *parts, strict=True))
+    if len(nodes) < len(valid):
+        src, dst = nodes.of_row[src], nodes.of_row[dst]
+    low, high, similarity = distinct_pairs(len(nodes), src, dst, alike)
     _, reach = kept.graph.saturated()
     floor = kept.graph.floor
     graph = NeighbourGraph(len(nodes), low, high, similarity, floor, "cells", reach)
     return Searched(nodes, graph, valid, cells=len(kept.graph.plan.index))
+
+
+def _columns(pairs: pa.Table | pa.RecordBatch) -> tuple[Ints, Ints, Floats]:
+    src, dst, similarity = (pairs.column(name).to_numpy() for name in PAIRS.names)
+    return src, dst, similarity
 
 
 def _search_faiss(
@@ -289,21 +326,24 @@ def mapped(options: GraphOptions, mapper: Mapper | None) -> Iterator[Mapper]:
     if mapper is not None:
         yield mapper
         return
-    with ThreadPoolExecutor(options.cores) as pool, _one_torch_thread():
+    # Tasks are the parallelism: threads inside their products would only fight for the cores.
+    with ThreadPoolExecutor(options.cores) as pool, _torch_threads(1):
 
         def run(function: Callable[[T], R], tasks: Sequence[T]) -> Iterable[R]:
-            return pool.map(function, tasks)
+            if len(tasks) != 1:
+                return pool.map(function, tasks)
+            with _torch_threads(options.cores):
+                return [function(tasks[0])]
 
         yield run
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Tasks are the parallelism: threads inside their products would only fight for the cores."""
+def _torch_threads(count: int) -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

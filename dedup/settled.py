@@ -7,17 +7,18 @@ decided about its rows: only the others are solved again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dedup.arrays import Bools, Codes, Floats, Ints
 from dedup.components import UnionFind, components
+from dedup.evidence import REASONS
 from dedup.exact import Nodes
 from dedup.hashed import HashPairs
-from dedup.search import Searched
+from dedup.search import LocalMapper, Searched
 from dedup.solve import Solution
 
 Pair = tuple[Ints, Ints]
@@ -25,15 +26,15 @@ Pair = tuple[Ints, Ints]
 
 @dataclass(frozen=True)
 class Settled:
-    """Decisions by row, and what is needed to go on from them. Groups bear their lowest row.
+    """Decisions by row, and what is needed to go on from them.
 
     Args:
         same_bytes: First row with the same bytes, int64 (n,).
-        root: Component at the floor, int64 (n,).
-        component: Component at the threshold, int64 (n,).
-        levels: Communities by level name, int64 (n,) each.
+        root: Component at the floor, by its lowest row, int64 (n,).
+        component: Component at the threshold, by its lowest id, int64 (n,).
+        levels: Communities by level name, by their lowest ids, int64 (n,) each.
         keep: bool (n,).
-        witness: Row that each removed row names, int64 (n,); -1 where kept.
+        witness: Id that each removed row names, int64 (n,); -1 where kept.
         similarity: To the witness, float32 (n,); NaN where kept.
         reason: Place in ``evidence.REASONS``, uint8 (n,).
         valid: Which rows have a direction, bool (n,).
@@ -43,6 +44,8 @@ class Settled:
         cut: Which rows are the first of a component that was cut at some level, int8 (n,):
             how often.
         by_hash: Pairs of rows that perceptual hashes alone have found.
+        sums: Figures that add up over components, by name; see ``dedup.stats``.
+        largest: Rows of the largest component at the threshold.
     """
 
     same_bytes: Ints
@@ -59,6 +62,8 @@ class Settled:
     near: np.ndarray
     cut: np.ndarray
     by_hash: HashPairs
+    sums: dict[str, int]
+    largest: int
 
     def __len__(self) -> int:
         return len(self.root)
@@ -76,37 +81,46 @@ class Settled:
             forest.add(one, other)
         return forest.labels()
 
-    def replaced(self, rows: Ints, part: Settled) -> Settled:
+    def replaced(self, rows: Ints, part: Settled, mapper: LocalMapper = map) -> Settled:
         """The same with what was decided anew.
 
         Args:
             rows: The rows of ``part``, int64 (m,), ascending: all new ones, and whole
                 components. Where ``part`` names a row, it is by place among these.
             part: About them.
+            mapper: Threads for millions of rows.
         """
         count = int(rows[-1]) + 1 if len(rows) else 0
         count = max(count, len(self))
-        # Places become rows; -1 stays.
-        name = np.append(rows, -1)
 
-        def laid(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+        def laid(name: str) -> np.ndarray:
+            level = name not in _PLAIN and name not in _BY_ROW
+            before = self.levels[name] if level else getattr(self, name)
+            now = part.levels[name] if level else getattr(part, name)
             whole = np.empty(count, dtype=before.dtype)
             whole[: len(before)] = before
-            whole[rows] = now
+            whole[rows] = rows[now] if name in _BY_ROW else now
             return whole
 
-        merged: dict[str, Any] = {"by_hash": self._hash_pairs(rows, part.by_hash)}
-        for each in fields(self):
-            if each.name == "levels":
-                merged["levels"] = {
-                    level: laid(labels, name[part.levels[level]])
-                    for level, labels in self.levels.items()
-                }
-            elif each.name in {"same_bytes", "root", "component", "witness"}:
-                merged[each.name] = laid(getattr(self, each.name), name[getattr(part, each.name)])
-            elif each.name != "by_hash":
-                merged[each.name] = laid(getattr(self, each.name), getattr(part, each.name))
-        return Settled(**merged)
+        names = (*_PLAIN, *_BY_ROW, *self.levels)
+        merged: dict[str, Any] = dict(zip(names, mapper(laid, names), strict=True))
+        merged["levels"] = {name: merged.pop(name) for name in self.levels}
+        # A component only grows: the largest of those that are left is no larger than before.
+        merged["largest"] = max(self.largest, part.largest)
+        gone = self._sums_of(rows[: np.searchsorted(rows, len(self))])
+        merged["sums"] = {
+            name: value - gone[name] + part.sums[name] for name, value in self.sums.items()
+        }
+        return Settled(**merged, by_hash=self._hash_pairs(rows, part.by_hash))
+
+    def _sums_of(self, rows: Ints) -> dict[str, int]:
+        """The sums of some rows, whole components."""
+        some = {name: getattr(self, name)[rows] for name in _COUNTED}
+        groups = {"component": self.component, **self.levels}
+        sizes = {
+            name: np.unique(labels[rows], return_counts=True)[1] for name, labels in groups.items()
+        }
+        return _sums(some, sizes)
 
     def _hash_pairs(self, rows: Ints, now: HashPairs) -> HashPairs:
         rest = ~np.isin(self.by_hash.src, rows)
@@ -117,13 +131,11 @@ class Settled:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays by name, to be saved; see ``from_arrays``."""
-        found = {
-            each.name: getattr(self, each.name)
-            for each in fields(self)
-            if each.name not in {"levels", "by_hash"}
-        }
+        found = {name: getattr(self, name) for name in (*_PLAIN, *_BY_ROW)}
         found |= {f"level_{name}": labels for name, labels in self.levels.items()}
+        found |= {f"sum_{name}": np.array([value]) for name, value in self.sums.items()}
         return found | {
+            "largest": np.array([self.largest]),
             "hash_src": self.by_hash.src,
             "hash_dst": self.by_hash.dst,
             "hash_similarity": self.by_hash.similarity,
@@ -135,25 +147,56 @@ class Settled:
         """The opposite of ``arrays``.
 
         Raises:
-            KeyError: If one is missing.
+            KeyError: If one is missing, as where an older version has saved them.
         """
-        levels = {
-            name.removeprefix("level_"): labels
-            for name, labels in arrays.items()
-            if name.startswith("level_")
-        }
+
+        def named(prefix: str) -> dict[str, np.ndarray]:
+            return {
+                name.removeprefix(prefix): values
+                for name, values in arrays.items()
+                if name.startswith(prefix)
+            }
+
         by_hash = HashPairs(
             arrays["hash_src"],
             arrays["hash_dst"],
             arrays["hash_similarity"],
             int(arrays["hash_crowded"][0]),
         )
-        plain = {
-            each.name: arrays[each.name]
-            for each in fields(cls)
-            if each.name not in {"levels", "by_hash"}
-        }
-        return cls(levels=levels, by_hash=by_hash, **plain)
+        return cls(
+            **{name: arrays[name] for name in (*_PLAIN, *_BY_ROW)},
+            levels=named("level_"),
+            by_hash=by_hash,
+            sums={name: int(values[0]) for name, values in named("sum_").items()},
+            largest=int(arrays["largest"][0]),
+        )
+
+
+#: Fields by row: rows, and what holds no row.
+_BY_ROW = ("same_bytes", "root")
+_COUNTED = ("keep", "reason", "valid", "node", "pairs", "near", "cut")
+_PLAIN = ("component", "witness", "similarity", *_COUNTED)
+
+
+def _sums(some: Mapping[str, np.ndarray], sizes: Mapping[str, Ints]) -> dict[str, int]:
+    """Figures that add up, of whole components.
+
+    Args:
+        some: The counted fields.
+        sizes: Rows of each group, by what groups them; zeros do no harm.
+    """
+    sums = {
+        "kept": np.count_nonzero(some["keep"]),
+        "distinct": np.count_nonzero(some["node"]),
+        "without_direction": np.count_nonzero(~some["valid"]),
+        "pairs": some["near"].sum(dtype=np.int64),
+        "pairs_above_floor": some["pairs"].sum(dtype=np.int64),
+        "cut": some["cut"].sum(dtype=np.int64),
+    }
+    reasons = np.bincount(some["reason"], minlength=len(REASONS))
+    sums |= {f"removed_{name}": reasons[code] for code, name in enumerate(REASONS) if code}
+    sums |= {f"groups_{name}": np.count_nonzero(each > 1) for name, each in sizes.items()}
+    return {name: int(value) for name, value in sums.items()}
 
 
 def settle(
@@ -182,21 +225,28 @@ def settle(
     cut = np.zeros(count, dtype=np.int8)
     firsts = [each.first for notes in solution.notes for each in notes.cuts]
     np.add.at(cut, np.searchsorted(ids, np.array(firsts, dtype=np.int64)), 1)
+    counted: dict[str, np.ndarray] = {
+        "keep": solution.keep,
+        "reason": reason,
+        "valid": searched.valid,
+        "node": nodes.first[nodes.of_row] == np.arange(count),
+        "pairs": _at_first(nodes, graph.src, count),
+        "near": _at_first(nodes, graph.src if close.all() else graph.src[close], count),
+        "cut": cut,
+    }
+    groups = {"component": solution.component, **solution.levels}
+    sizes = {name: np.bincount(labels) for name, labels in groups.items()}
     return Settled(
         same_bytes=same_bytes,
         root=_by_row(nodes, components(graph.count, graph.src, graph.dst)),
-        component=solution.component,
-        levels=solution.levels,
-        keep=solution.keep,
-        witness=solution.witness,
+        component=ids[solution.component],
+        levels={name: ids[labels] for name, labels in solution.levels.items()},
+        witness=np.where(solution.keep, -1, ids[solution.witness]),
         similarity=solution.similarity,
-        reason=reason,
-        valid=searched.valid,
-        node=nodes.first[nodes.of_row] == np.arange(count),
-        pairs=_at_first(nodes, graph.src, count),
-        near=_at_first(nodes, graph.src[close], count),
-        cut=cut,
+        **counted,
         by_hash=by_hash,
+        sums=_sums(counted, sizes),
+        largest=int(sizes["component"].max(initial=0)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,21 +77,25 @@ def solve(
         raise ValueError(f"protect must have shape {rank.shape}, got {protect.shape}")
     nodes = searched.nodes
     notes: list[LevelNotes] = []
-    communities = find_communities(
-        searched.graph,
-        levels,
-        options,
-        ids[nodes.first],
-        seed,
-        mapper=mapper,
-        max_edges=options.max_edges,
-        notes=notes,
-    )
-    near = searched.graph.above(levels[0].threshold)
-    component = components(near.count, near.src, near.dst)
-    # Neighbours always share a component: only communities narrow down who competes.
-    group = communities[levels[0].name] if options.within == "community" else None
-    keepers = _keepers(searched, near, rank, group, protect)
+    with ThreadPoolExecutor(1) as beside:
+        cutting = beside.submit(
+            find_communities,
+            searched.graph,
+            levels,
+            options,
+            ids[nodes.first],
+            seed,
+            mapper=mapper,
+            max_edges=options.max_edges,
+            notes=notes,
+        )
+        near = searched.graph.above(levels[0].threshold)
+        component = components(near.count, near.src, near.dst)
+        # Neighbours always share a component: only communities narrow down who competes.
+        alone = options.within == "component"
+        group = None if alone else cutting.result()[levels[0].name]
+        keepers = _keepers(searched, near, rank, group, protect)
+        communities = cutting.result()
 
     def by_row(labels: Ints) -> Ints:
         return nodes.first[labels][nodes.of_row]

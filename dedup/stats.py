@@ -9,7 +9,6 @@ import numpy as np
 from dedup.arrays import Ints
 from dedup.cells.graph import Mapper
 from dedup.cells.source import Source
-from dedup.evidence import REASONS
 from dedup.options import DedupOptions
 from dedup.recall import Recall, draw_sample, exact_pairs
 from dedup.search import Searched
@@ -20,36 +19,32 @@ def describe(searched: Searched, settled: Settled, options: DedupOptions) -> dic
     """Figures of a search and of what was decided.
 
     Args:
-        searched: Of what was searched now; its figures of nodes and edges are not used.
+        searched: Of what was searched now; its nodes and edges are not counted.
         settled: Of all rows.
         options: Of both.
     """
-    graph, threshold = searched.graph, options.threshold
-    members = np.bincount(settled.component)
+    graph, threshold, sums = searched.graph, options.threshold, settled.sums
     stats: dict[str, Any] = {
         "items": len(settled),
-        "distinct": int(np.count_nonzero(settled.node)),
+        "distinct": sums["distinct"],
         "method": graph.method,
         "cells": searched.cells,
         "threshold": threshold,
         "floor": graph.floor,
         "within": options.communities.within,
-        "pairs": int(settled.near.sum(dtype=np.int64)),
-        "pairs_above_floor": int(settled.pairs.sum(dtype=np.int64)),
+        "pairs": sums["pairs"],
+        "pairs_above_floor": sums["pairs_above_floor"],
         "saturated": graph.saturated(threshold),
         "saturated_above_floor": graph.saturated(graph.floor),
         "crowded_hashes": settled.by_hash.crowded,
-        "vectors_without_direction": int(np.count_nonzero(~settled.valid)),
-        "components": int(np.count_nonzero(members > 1)),
-        "largest_component": int(members.max(initial=0)),
-        "kept": int(np.count_nonzero(settled.keep)),
-        "components_cut": int(settled.cut.sum(dtype=np.int64)),
+        "vectors_without_direction": sums["without_direction"],
+        "components": sums["groups_component"],
+        "largest_component": settled.largest,
+        "kept": sums["kept"],
+        "components_cut": sums["cut"],
     }
-    for name, labels in settled.levels.items():
-        stats[f"{name}_communities"] = int(np.count_nonzero(np.bincount(labels) > 1))
-    for code, reason in enumerate(REASONS[1:], start=1):
-        stats[f"removed_{reason}"] = int(np.count_nonzero(settled.reason == code))
-    return stats
+    stats |= {f"{name}_communities": sums[f"groups_{name}"] for name in settled.levels}
+    return stats | {name: value for name, value in sums.items() if name.startswith("removed_")}
 
 
 def audited(

@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import fs
 
 from dedup.arrays import Ints, Vectors
 from dedup.cells.graph import CellGraph, cell_count
@@ -146,8 +147,18 @@ class CorpusStore:
 
     def get(self, name: str, number: int) -> pa.RecordBatch:
         """See ``Store.get``."""
-        with self.storage.open(child(self.uri, name)) as file:
-            return pa.ipc.open_file(file).get_batch(number)
+        return self.several(name, [number])[0]
+
+    def several(self, name: str, numbers: Sequence[int]) -> list[pa.RecordBatch]:
+        """See ``Store.several``."""
+        filesystem, path = self.storage.locate(child(self.uri, name))
+        if isinstance(filesystem, fs.LocalFileSystem):
+            # Mapped, not read: columns that nobody looks at cost nothing.
+            mapped = pa.ipc.open_file(pa.memory_map(path))
+            return [mapped.get_batch(number) for number in numbers]
+        with filesystem.open_input_file(path) as file:
+            reader = pa.ipc.open_file(file)
+            return [reader.get_batch(number) for number in numbers]
 
     def remove(self, name: str) -> None:
         """See ``Store.remove``."""
@@ -217,7 +228,7 @@ class CorpusGraph:
         return Found(
             kept=Kept(graph, more["valid"], more["wanted"], more["copies"]),
             partitions=len(known),
-            settled=Settled.from_arrays(decisions) if decisions else None,
+            settled=_settled(decisions),
             decided=covered.get("decided", ""),
         )
 
@@ -266,6 +277,14 @@ class CorpusGraph:
         ours = {_STATE, *_named(kept.graph)}
         for name in [name for name in self._files() if name not in ours]:
             self.store.remove(name)
+
+
+def _settled(arrays: dict[str, np.ndarray]) -> Settled | None:
+    """What was saved of decisions, unless there is nothing or an older version has saved it."""
+    try:
+        return Settled.from_arrays(arrays)
+    except KeyError:
+        return None
 
 
 def _named(graph: CellGraph) -> set[str]:

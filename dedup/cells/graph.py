@@ -14,9 +14,11 @@ compared anew.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -27,6 +29,7 @@ from dedup.cells.among import IdFilter
 from dedup.cells.calibrate import TRIALS, calibrated
 from dedup.cells.centroids import train_cells
 from dedup.cells.codes import encode
+from dedup.cells.latecomers import CompareFew
 from dedup.cells.shuffle import Layout
 from dedup.cells.source import Source, per_block
 from dedup.cells.store import Store
@@ -48,6 +51,10 @@ CUDA_CELL_ROWS = 8192
 MOST_CELLS = 1 << 17
 #: Rows of the sample per cell.
 SAMPLED = 32
+#: New rows among so many are few: dense products of whole cells would be mostly in vain.
+FEW = 16
+#: Tasks that few new rows make at least, and the bytes of new rows that one task may hold.
+_FEW_TASKS, _FEW_BYTES = 4, 128 << 20
 
 
 class Mapper(Protocol):
@@ -177,6 +184,7 @@ class CellGraph:
         full: Ids of rows whose list is full, by group, with where it ends.
         busiest: By group, no row has more neighbours in a cell of it than this.
         runs: How often rows were added.
+        written: Rows written so far, once for each cell.
         prefix: Of the names of all files.
         superseded: Files that nothing refers to any more; see ``sweep``.
     """
@@ -190,6 +198,7 @@ class CellGraph:
     full: dict[int, tuple[Ints, Floats]] = field(default_factory=dict)
     busiest: dict[int, int] = field(default_factory=dict)
     runs: int = 0
+    written: int = 0
     prefix: str = ""
     superseded: list[str] = field(default_factory=list)
 
@@ -212,7 +221,8 @@ class CellGraph:
         for part in scattered:
             if not part.written:
                 self.superseded.append(part.name)
-        compared = self._compare(prefix, tuple(self.blocks), new, mapper)
+        written = sum(part.written for part in scattered)
+        compared = self._compare_new(prefix, new, written, mapper)
         again = self._overfull(compared)
         for group, result in compared.items():
             if group not in again:
@@ -222,13 +232,39 @@ class CellGraph:
             self._note(group, result, replaced=True)
         self.blocks += new
         self.runs += 1
+        self.written += written
         copies = [part.copies for part in scattered] + [part.copies for part in compared.values()]
+        latest = (names[-1] for names in self.edges.values() if names)
         return Added(
             copies=np.concatenate([np.zeros((0, 2), dtype=np.int64), *copies]),
             touched=sorted(anew),
-            written=sum(part.written for part in scattered),
-            files=[names[-1] for names in self.edges.values() if names[-1].startswith(prefix)],
+            written=written,
+            files=[name for name in latest if name.startswith(prefix)],
         )
+
+    def _compare_new(
+        self, prefix: str, new: tuple[str, ...], written: int, mapper: Mapper
+    ) -> dict[int, Compared]:
+        """Compare new rows with each other and with old ones."""
+        layout, old = self.plan.layout, tuple(self.blocks)
+        few = written * FEW <= self.written and layout.codes and self.plan.device == "cpu"
+        if not new or not few:
+            return self._compare(prefix, old, new, mapper)
+        task = CompareFew(self.plan, self.store, old, new, self.floor, self.most, prefix)
+        # Each task opens every file: fewer and larger ones where there are many groups.
+        tasks = max(_FEW_TASKS, math.isqrt(layout.groups), written * layout.row_bytes // _FEW_BYTES)
+        tasks = min(tasks, layout.groups)
+        cuts = [layout.groups * task // tasks for task in range(tasks + 1)]
+        runs = [range(start, stop) for start, stop in pairwise(cuts)]
+        found: dict[int, Compared] = {}
+        crowded: list[int] = []
+        for groups, results in zip(runs, mapper(task, runs), strict=True):
+            for group, result in zip(groups, results, strict=True):
+                if result is None:
+                    crowded.append(group)
+                else:
+                    found[group] = result
+        return found | self._compare(prefix, old, new, mapper, crowded)
 
     def _compare(
         self,
@@ -251,9 +287,13 @@ class CellGraph:
             for group, result in compared.items()
             if self.blocks
             and result.pairs
-            and self.busiest.get(group, 0) + result.busiest > self.most
+            and self._busiest_now(group, result) > self.most
             and self._most_pairs(group, result) > self.most
         ]
+
+    def _busiest_now(self, group: int, result: Compared) -> int:
+        """No row of a group has more neighbours in a cell of it than this, new ones included."""
+        return max(result.busiest, self.busiest.get(group, 0) + result.busiest_old)
 
     def _most_pairs(self, group: int, result: Compared) -> int:
         """The most pairs of a row that has new ones, or more where a list is full."""
@@ -270,21 +310,30 @@ class CellGraph:
         if replaced:
             old = self.edges.pop(group, [])
             self.superseded += [name for name in old if name != result.name]
-        before = 0 if replaced else self.busiest.get(group, 0)
-        self.busiest[group] = before + result.busiest
-        self.edges.setdefault(group, []).append(result.name)
-        self.full[group] = (result.full, result.reach)
+            self.busiest.pop(group, None)
+        self.busiest[group] = self._busiest_now(group, result)
+        names = self.edges.setdefault(group, [])
+        if result.name:
+            names.append(result.name)
+        full, reach = (result.full, result.reach) if replaced else self._full_with(group, result)
+        self.full[group] = (full, reach)
 
-    def pairs(self, among: IdFilter | None = None) -> Iterator[pa.RecordBatch]:
-        """Pairs, group by group: src < dst (int64), similarity (float32); each once.
+    def _full_with(self, group: int, result: Compared) -> tuple[Ints, Floats]:
+        """Full lists of a group, those of what was found now included."""
+        if group not in self.full:
+            return result.full, result.reach
+        full, reach = self.full[group]
+        return np.concatenate([full, result.full]), np.concatenate([reach, result.reach])
 
-        Args:
-            among: Only pairs whose lower end is among these; ``None`` for all.
-        """
-        for group in sorted(self.edges):
-            for name in self.edges[group]:
-                batch = self.store.get(name, 0)
-                yield batch if among is None else batch.take(among(batch.column("src").to_numpy()))
+    def pairs(self) -> Iterator[pa.RecordBatch]:
+        """Pairs, group by group: src < dst (int64), similarity (float32); each once."""
+        for name in self.pair_files:
+            yield self.store.get(name, 0)
+
+    @property
+    def pair_files(self) -> list[str]:
+        """The files of the pairs, group by group."""
+        return [name for group in sorted(self.edges) for name in self.edges[group]]
 
     def saturated(self) -> tuple[Ints, Floats]:
         """Ids of the rows whose list is full in some cell, and the highest end of a list."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from dedup.arrays import Floats, Ints
@@ -27,15 +25,6 @@ class Ragged:
 
     def __len__(self) -> int:
         return len(self._row)
-
-    def by_part(self) -> Iterator[tuple[Ints, np.ndarray]]:
-        """Each array, with the places of its rows in the common order, int64."""
-        inverse = np.empty(len(self.order), dtype=np.int64)
-        inverse[self.order] = np.arange(len(self.order))
-        start = 0
-        for part in self.parts:
-            yield inverse[start : start + len(part)], part
-            start += len(part)
 
     def take(self, rows: Ints) -> np.ndarray:
         """Some rows, int64 (m,), as one array (m, ...)."""
@@ -71,11 +60,6 @@ class RaggedCodes:
     def take(self, rows: Ints) -> Codes:
         """The codes of some rows, int64 (m,)."""
         return Codes(self._values.take(rows), self._scale[rows], self._error[rows])
-
-    def by_part(self) -> Iterator[tuple[Ints, np.ndarray, Floats, Floats]]:
-        """What lies in each file: places of its rows in the common order, and their codes."""
-        for place, values in self._values.by_part():
-            yield place, values, self._scale[place], self._error[place]
 
     def all(self) -> Codes:
         """The codes of all rows."""

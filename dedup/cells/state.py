@@ -33,6 +33,7 @@ def dump(graph: CellGraph, **arrays: np.ndarray) -> bytes:
         "floor": graph.floor,
         "most": graph.most,
         "runs": graph.runs,
+        "written": graph.written,
         "prefix": graph.prefix,
         "blocks": graph.blocks,
         "busiest": {str(group): most for group, most in graph.busiest.items()},
@@ -79,6 +80,8 @@ def load(data: bytes, store: Store) -> tuple[CellGraph, dict[str, np.ndarray]]:
         },
         busiest={int(group): most for group, most in head["busiest"].items()},
         runs=head["runs"],
+        # Unknown in what older versions wrote: nothing is few beside it.
+        written=head.get("written", 0),
         prefix=head["prefix"],
     )
     return graph, _named(found, "more_")

@@ -27,6 +27,10 @@ class Store(Protocol):
         """
         ...
 
+    def several(self, name: str, numbers: Sequence[int]) -> list[pa.RecordBatch]:
+        """Some batches, opened once for all of them; see ``get``."""
+        ...
+
     def remove(self, name: str) -> None:
         """Forget a name, if it is there."""
         ...
@@ -47,6 +51,10 @@ class MemoryStore:
         if name not in self._files:
             raise FileNotFoundError(name)
         return self._files[name][number]
+
+    def several(self, name: str, numbers: Sequence[int]) -> list[pa.RecordBatch]:
+        """See ``Store.several``."""
+        return [self.get(name, number) for number in numbers]
 
     def remove(self, name: str) -> None:
         """See ``Store.remove``."""
@@ -77,8 +85,13 @@ class FolderStore:
 
     def get(self, name: str, number: int) -> pa.RecordBatch:
         """See ``Store.get``."""
+        return self.several(name, [number])[0]
+
+    def several(self, name: str, numbers: Sequence[int]) -> list[pa.RecordBatch]:
+        """See ``Store.several``."""
         # Mapped, not read: columns that nobody looks at cost nothing.
-        return pa.ipc.open_file(pa.memory_map(str(self._folder / name))).get_batch(number)
+        file = pa.ipc.open_file(pa.memory_map(str(self._folder / name)))
+        return [file.get_batch(number) for number in numbers]
 
     def remove(self, name: str) -> None:
         """See ``Store.remove``."""

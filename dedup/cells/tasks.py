@@ -14,21 +14,18 @@ from dedup.arrays import Bools, Floats, Hashes, Ints, Vectors
 from dedup.cells.assign import Cells, Centroids, centroid_codes, nearest, nearest_in_lists
 from dedup.cells.centroids import CellIndex
 from dedup.cells.codes import Codes, encode, padded
-from dedup.cells.pairs import Cell, compare, reported
+from dedup.cells.pairs import Cell, compare
 from dedup.cells.pile import Pairs
 from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Gathered, Layout, gather, scatter
 from dedup.cells.source import Source
 from dedup.cells.store import Store
-from dedup.cells.walk import reaching_new
-from dedup.units import MIX, as_units, cosine, hash_rows
+from dedup.units import MIX, as_units, hash_rows
 
 #: Schema of the files of pairs.
 PAIRS = pa.schema({"src": pa.int64(), "dst": pa.int64(), "similarity": pa.float32()})
 _PROBES, _PROBE_SLACK = 12, 0.15
 _SLICE = 1024
-#: New rows among so many are few: dense products of whole cells would be mostly in vain.
-_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -193,12 +190,14 @@ class Compared:
     """What became of a group of cells.
 
     Args:
-        name: Of the file with its pairs: src < dst (int64), similarity (float32).
+        name: Of the file with its pairs: src < dst (int64), similarity (float32). Empty where
+            there are none and none was written.
         pairs: How many there are.
         copies: As in ``Scattered``, for rows of different blocks.
         full: Ids of rows whose list is full in some cell, int64 (s,).
         reach: The lowest similarity in that list, float32 (s,).
         busiest: The most neighbours of a row in a cell, of those found now.
+        busiest_old: The same of the rows that were there before.
     """
 
     name: str
@@ -207,6 +206,7 @@ class Compared:
     full: Ints
     reach: Floats
     busiest: int
+    busiest_old: int
 
 
 @dataclass(frozen=True)
@@ -239,11 +239,7 @@ class Compare:
         # What is old has been reported; where nothing is, all rows count as new.
         copies = np.flatnonzero(~distinct & rows.new & (rows.home == rows.cell))
         runs = [np.flatnonzero(distinct[start:stop]) + start for start, stop in _runs(rows.cell)]
-        added = self._added(rows, distinct) if self.old and self.plan.device == "cpu" else None
-        if added is not None:
-            runs, cells = [np.arange(len(rows.cell))], [added]
-        else:
-            cells = self._pairs(rows, runs)
+        cells = self._pairs(rows, runs)
         found = [_by_id(rows.ids[chosen], pairs) for chosen, pairs in zip(runs, cells, strict=True)]
         joined = [np.concatenate(each) for each in zip(*found, strict=True)] or _nothing()
         src, dst, similarity, full, reach = joined
@@ -251,33 +247,7 @@ class Compare:
         self.store.put(name, [pa.record_batch([src, dst, similarity], schema=PAIRS)])
         copied = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
         busiest = max((pairs.busiest for pairs in cells), default=0)
-        return Compared(name, len(src), copied, full, reach, busiest)
-
-    def _added(self, rows: Gathered, distinct: Bools) -> Pairs | None:
-        """Pairs of the new rows of all cells together, where there are few in each.
-
-        Returns:
-            ``None`` where there are many, or a row has more pairs than it may list: then
-            cells are compared one by one.
-        """
-        few = np.count_nonzero(rows.new) * _FEW <= len(rows.new)
-        if rows.codes is None or not few:
-            return None
-        left, right = reaching_new(rows.codes, rows.cell, distinct, rows.new, self.floor)
-        ours = ~rows.new[right] | (left < right)
-        ours &= reported(rows.cell[left], rows.home, rows.visits, left, right)
-        left, right = left[ours], right[ours]
-        some, place = np.unique(np.concatenate([left, right]), return_inverse=True)
-        units = as_units(rows.vectors.take(some))[0]
-        similarity = cosine(units, place[: len(left)], place[len(left) :])
-        good = similarity >= np.float64(self.floor)
-        left, right, similarity = left[good], right[good], similarity[good]
-        degree = np.bincount(np.concatenate([left, right]), minlength=1)
-        busiest = int(degree.max(initial=0))
-        none = np.zeros(0, dtype=np.int64)
-        if busiest > self.most:
-            return None
-        return Pairs(left, right, similarity, none, np.zeros(0, dtype=np.float32), busiest)
+        return Compared(name, len(src), copied, full, reach, busiest, busiest)
 
     def _pairs(self, rows: Gathered, runs: list[Ints]) -> list[Pairs]:
         """Pairs of each cell, by places in its run."""

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.exact import collapse, first_of_equal
+from dedup.exact import collapse, first_of_equal, first_of_equal_added
 
 
 @given(st.lists(st.one_of(st.none(), st.sampled_from("abcd"))))
@@ -13,6 +13,16 @@ def test_first_of_equal_points_at_the_first_holder(values: list[str | None]) -> 
     first = first_of_equal(pa.array(values, pa.string()))
     for row, value in enumerate(values):
         assert first[row] == (row if value is None else values.index(value))
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.sampled_from("abcd"))), st.integers(0, 9))
+def test_what_is_known_of_the_first_rows_spares_looking_again(
+    values: list[str | None], count: int
+) -> None:
+    column = pa.chunked_array([pa.array(values, pa.string())])
+    before = first_of_equal(column.slice(0, count))
+    assert first_of_equal_added(column, before).tolist() == first_of_equal(column).tolist()
 
 
 def test_rows_equal_in_any_sense_are_one_node() -> None:

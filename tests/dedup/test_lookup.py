@@ -45,6 +45,25 @@ def test_the_filter_passes_the_wanted_and_no_others(wanted: list[int], others: l
     assert among(asked).tolist() == [at for at, each in enumerate(asked) if each in set(wanted)]
 
 
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 60)), st.sampled_from([1, 1 << 40]), st.integers(-5, 5))
+def test_pairs_of_what_is_wanted_go_by_place(wanted: set[int], step: int, start: int) -> None:
+    # Whole components only: here, ids of the same parity.
+    ids = np.array(sorted({2 * each * step + start for each in wanted}), dtype=np.int64)
+    everyone = np.arange(130) * step + start
+    src, dst = everyone[:-2], everyone[2:]
+    inside = np.isin(src, ids) & np.isin(dst, ids)
+    one_end = np.isin(src, ids) & ~inside
+    alike = np.linspace(0, 1, len(src), dtype=np.float32)
+    low, high, similarity = IdFilter(ids).pairs(src[~one_end], dst[~one_end], alike[~one_end])
+    assert ids[low].tolist() == src[inside].tolist()
+    assert ids[high].tolist() == dst[inside].tolist()
+    assert similarity.tolist() == alike[inside].tolist()
+    if one_end.any():
+        with pytest.raises(ValueError, match="wanted|belong"):
+            IdFilter(ids).pairs(src, dst, alike)
+
+
 @pytest.mark.parametrize("ids", [[3, 3], [4, 1]])
 def test_ids_out_of_order_are_refused(ids: list[int]) -> None:
     with pytest.raises(ValueError, match="strictly ascending"):

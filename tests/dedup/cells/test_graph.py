@@ -83,6 +83,31 @@ def test_what_is_added_later_gives_the_same_edges(
         np.testing.assert_array_equal(one, other)
 
 
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 40), st.sampled_from([4, 1000]))
+def test_many_small_batches_give_the_same_edges(seed: int, size: int, most: int) -> None:
+    vectors = planted(seed)
+    vectors = np.concatenate([vectors, vectors[::11], vectors[::17]])
+    start = len(vectors) - 5 * size
+    cuts = [0, *range(start, len(vectors), size), len(vectors)]
+    parts = [slice(begin, end) for begin, end in pairwise(cuts)]
+    few = cells.CompareFew.__call__
+    calls: list[int] = []
+
+    def counted(task: cells.CompareFew, groups: Any) -> Any:
+        calls.append(len(groups))
+        return few(task, groups)
+
+    at_once = searched(vectors, [slice(None)], most=most)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells.CompareFew, "__call__", counted)
+        in_turn = searched(vectors, parts, most=most)
+    assert calls
+    assert edges(at_once) == edges(in_turn)
+    for one, other in zip(at_once.saturated(), in_turn.saturated(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_order_and_blocks_change_no_pair() -> None:
     vectors = planted(5)
     order = np.random.default_rng(1).permutation(len(vectors))

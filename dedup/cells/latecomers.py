@@ -1,0 +1,193 @@
+"""A few new rows against all rows of their cells, as a task over groups of cells.
+
+Each file of old rows is read once, front to back, and of most of its rows nothing but the
+code: ids, cells and vectors are looked up only where a code comes close to that of a new row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from dedup.arrays import Bools, Floats, Ints, Vectors
+from dedup.cells.codes import Codes, padded
+from dedup.cells.pairs import reported
+from dedup.cells.ragged import Ragged
+from dedup.cells.shuffle import Layout, gather
+from dedup.cells.store import Store, from_binary
+from dedup.cells.tasks import PAIRS, CellPlan, Compared, first_equal
+from dedup.cells.walk import NewCodes
+from dedup.units import as_units, cosine
+
+
+@dataclass(frozen=True)
+class CompareFew:
+    """The third pass where few rows are new.
+
+    Args:
+        plan: Cells and groups; its layout keeps codes.
+        store: Where the files of the blocks are.
+        old: Files of blocks that have been compared before.
+        new: Files of the others.
+        floor: Lowest similarity wanted.
+        most: Neighbours listed per row at most.
+        prefix: Of the names of the files with the pairs.
+    """
+
+    plan: CellPlan
+    store: Store
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+    floor: float
+    most: int
+    prefix: str
+
+    def __call__(self, groups: Sequence[int]) -> list[Compared | None]:
+        """Compare some groups, and write their pairs.
+
+        Returns:
+            What became of each; ``None`` where a row has more pairs than it may list: such a
+            group has to be compared cell by cell.
+        """
+        hunts = [_Hunt(self, group) for group in groups]
+        for name in self.old:
+            for hunt, batch in zip(hunts, self.store.several(name, groups), strict=True):
+                hunt.meet(batch)
+        return [hunt.finish() for hunt in hunts]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of a group of cells; columns as in ``dedup.cells.shuffle.Gathered``."""
+
+    cell: np.ndarray
+    cells: np.ndarray
+    ids: Ints
+    hashes: np.ndarray
+    vectors: list[Vectors]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Rows]) -> _Rows:
+        """One after the other; vectors stay where they are."""
+        return cls(
+            cell=np.concatenate([part.cell for part in parts]),
+            cells=np.concatenate([part.cells for part in parts]),
+            ids=np.concatenate([part.ids for part in parts]),
+            hashes=np.concatenate([part.hashes for part in parts]),
+            vectors=[each for part in parts for each in part.vectors],
+        )
+
+
+class _Hunt:
+    """The new rows of a group, and what they meet.
+
+    Args:
+        task: What is to be done.
+        group: Of cells.
+    """
+
+    def __init__(self, task: CompareFew, group: int) -> None:
+        layout = task.plan.layout
+        self._task, self._group, self._layout = task, group, layout
+        rows = gather(task.store, layout, group, [], list(task.new))
+        if rows.codes is None:
+            raise ValueError("rows that were written without codes cannot be compared by them")
+        cells = np.column_stack([rows.home, rows.visits])
+        everyone = np.arange(len(rows.ids))
+        self._new = _Rows(rows.cell, cells, rows.ids, rows.hashes, [rows.vectors.take(everyone)])
+        first, last = int(layout.bounds[group]), int(layout.bounds[group + 1])
+        self._codes = rows.codes.all()
+        bounds = np.searchsorted(rows.cell, np.arange(first, last + 1))
+        self._newcomers = NewCodes(self._codes, first, bounds)
+        self._met: list[_Rows] = []
+        self._pairs: list[tuple[Ints, Ints]] = []
+        self._count = 0
+
+    def meet(self, batch: pa.RecordBatch) -> None:
+        """Compare with the old rows of one file."""
+        if not len(self._new.ids) or not len(batch):
+            return
+        cell = batch.column("cell").to_numpy()
+        left, right = self._reaching(cell, _codes_of(batch, self._layout))
+        if not len(left):
+            return
+        rows, place = np.unique(right, return_inverse=True)
+        kind, width = np.dtype(self._layout.dtype), self._layout.width
+        cells = from_binary(batch.column("cells"), np.dtype(np.int32), self._new.cells.shape[1])
+        met = _Rows(
+            cell=cell[rows],
+            cells=cells[rows],
+            ids=batch.column("id").to_numpy()[rows],
+            hashes=batch.column("hash").to_numpy()[rows],
+            vectors=[from_binary(batch.column("vector"), kind, width)[rows]],
+        )
+        self._met.append(met)
+        self._pairs.append((left, self._count + place))
+        self._count += len(rows)
+
+    def _reaching(self, cell: np.ndarray, codes: Codes) -> tuple[Ints, Ints]:
+        return self._newcomers.reached(cell, codes, self._task.floor)
+
+    def finish(self) -> Compared | None:
+        """Write the pairs, unless there are too many of a row."""
+        left, right = self._reaching(self._new.cell, self._codes)
+        once = left < right
+        pairs = [*self._pairs, (left[once], self._count + right[once])]
+        left, right = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        left += self._count
+        rows = _Rows.joined([*self._met, self._new])
+        # Old rows come first, and ids ascend from file to file: the first of equals is the
+        # one with the lowest id. Whatever equals a row that was met has been met as well.
+        vectors = Ragged(rows.vectors, np.arange(len(rows.ids)))
+        distinct, first = first_equal(rows.cell, rows.hashes, vectors.take)
+        ours = distinct[left] & distinct[right]
+        ours &= reported(rows.cell[left], rows.cells[:, 0], rows.cells[:, 1:], left, right)
+        left, right, similarity = self._scored(vectors, left[ours], right[ours])
+        copies = self._copies(rows, distinct)
+        copied = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
+        return self._written(rows.ids, left, right, similarity, copied)
+
+    def _copies(self, rows: _Rows, distinct: Bools) -> Ints:
+        """New rows that equal another, once each: where they live."""
+        again = self._count + np.flatnonzero(~distinct[self._count :])
+        return again[rows.cells[again, 0] == rows.cell[again]]
+
+    def _scored(self, vectors: Ragged, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
+        some, place = np.unique(np.concatenate([left, right]), return_inverse=True)
+        units = as_units(vectors.take(some))[0]
+        similarity = cosine(units, place[: len(left)], place[len(left) :])
+        good = similarity >= np.float64(self._task.floor)
+        return left[good], right[good], similarity[good]
+
+    def _written(
+        self, ids: Ints, left: Ints, right: Ints, similarity: Floats, copies: Ints
+    ) -> Compared | None:
+        degree = np.bincount(np.concatenate([left, right]), minlength=len(ids))
+        busiest = int(degree.max(initial=0))
+        if busiest > self._task.most:
+            return None
+        one, other = ids[left], ids[right]
+        name = f"{self._task.prefix}edges-{self._group:05d}.arrow" if len(left) else ""
+        columns = [np.minimum(one, other), np.maximum(one, other), similarity]
+        if name:
+            self._task.store.put(name, [pa.record_batch(columns, schema=PAIRS)])
+        return Compared(
+            name=name,
+            pairs=len(left),
+            copies=copies,
+            full=np.zeros(0, dtype=np.int64),
+            reach=np.zeros(0, dtype=np.float32),
+            busiest=busiest,
+            busiest_old=int(degree[: self._count].max(initial=0)),
+        )
+
+
+def _codes_of(batch: pa.RecordBatch, layout: Layout) -> Codes:
+    return Codes(
+        from_binary(batch.column("code"), np.dtype(np.int8), padded(layout.width)),
+        batch.column("scale").to_numpy(),
+        batch.column("error").to_numpy(),
+    )
