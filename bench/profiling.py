@@ -34,7 +34,8 @@ from stages.contract import ItemError
 from stages.images import decode, map_images
 from stages.profile import ProfileSettings, ProfileStage
 from stages.schemas import ITEMS
-from stages.signals import borders, codes, encoding, kernels, layout, pixels, working
+from stages.signals import borders, codes, encoding, kernels, layout, pixels, together, working
+from stages.signals.hashing import hash_weights
 from stages.storage import Storage
 
 BOUND = 0.7
@@ -142,6 +143,9 @@ def parts() -> dict[str, Callable[[working.WorkingCopy], object]]:
         "letterbox": lambda copy: layout.letterbox(copy.grey),
         "reencode_bpp": lambda copy: encoding.reencoded_bytes_per_pixel(copy.pixels, 75),
         "qr_code": lambda copy: codes.qr_code(copy.grey),
+        "all but reencode_bpp in one call": lambda copy: together.measure(
+            copy.pixels, copy.grey, *hash_weights(*copy.grey.shape)
+        ),
     }
 
 

@@ -37,6 +37,8 @@ Image.MAX_IMAGE_PIXELS = None
 Seen = TypeVar("Seen")
 
 _OPEN_FILES = 8
+_ORIENTATION = 0x0112
+_TURNED = frozenset(range(2, 9))
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -211,12 +213,20 @@ def decode_and_look(data: bytes, look: Callable[[Image.Image], Seen]) -> tuple[I
     try:
         with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image)), look(image)
+            return to_rgb(_upright(image)), look(image)
     except (ItemError, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on hostile bytes
         detail = f"{type(error).__name__}: {error}"
         raise ItemError(Reason.UNREADABLE, f"cannot be decoded: {detail}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The pixels turned by their EXIF orientation; not copied where they stand upright."""
+    if image.getexif().get(_ORIENTATION, 1) in _TURNED:
+        return ImageOps.exif_transpose(image)
+    # Not the opened image itself: its decoder may hold as much memory as the pixels.
+    return image._new(image.im)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

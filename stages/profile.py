@@ -29,7 +29,7 @@ class ProfileStage(MapStage):
     """Measures every image once; see ``stages.signals`` for units and formulas."""
 
     name = "profile"
-    version = 2
+    version = 3
     reads = (Reads("items", (*IMAGE_COLUMNS, "format", "frames")),)
 
     @property

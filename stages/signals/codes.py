@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 _STEP = 6  # rows between two scans; the core of a mark is three modules tall
 _BLOCK = 64  # side of the blocks whose means make the local threshold
+_WORD = 8  # pixels looked at at once
+_LIGHT, _DARK = np.uint64(0x0101_0101_0101_0101), np.uint64(0x0202_0202_0202_0202)
 _MARGIN = 20  # grey levels around the threshold that change nothing
 _MOST_MARKS = 64
 _SHORTEST = 9  # pixels across a mark
@@ -25,8 +27,11 @@ def qr_code(grey: NDArray[np.uint8]) -> bool:
     Args:
         grey: (height, width), 0..255, of the working copy.
     """
-    if not corners(finder_marks(grey)):
-        return False
+    return corners(finder_marks(grey)) and readable(grey)
+
+
+def readable(grey: NDArray[np.uint8]) -> bool:
+    """Whether the reader finds a QR code, read or too damaged to read; see ``qr_code``."""
     import zxingcpp
 
     codes = zxingcpp.read_barcodes(
@@ -71,6 +76,7 @@ def _corner(at: NDArray[np.int32], one: NDArray[np.int32], other: NDArray[np.int
     return bool(4 * (one_x * other_x + one_y * other_y) ** 2 <= short * long)
 
 
+@njit(cache=True, nogil=True)
 def finder_marks(grey: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Corner marks of QR codes, at most 64.
 
@@ -121,42 +127,54 @@ def _find_marks(
     grey: NDArray[np.uint8], thresholds: NDArray[np.int32], marks: NDArray[np.int32]
 ) -> int:
     """Scan rows for the proportions, confirm each find along its column; their number."""
-    count = 0
+    count, width = 0, grey.shape[1]
     turns = np.zeros(6, dtype=np.int64)
+    sides = np.zeros(-(-width // _WORD) * _WORD, dtype=np.uint8)
     for y in range(0, grey.shape[0], _STEP):
-        turns[:] = -10_000
-        dark = False
-        line = grey[y]
-        for block in range(thresholds.shape[1]):
-            stop = min((block + 1) * _BLOCK, line.shape[0])
-            mean = thresholds[y // _BLOCK, block]
-            x = block * _BLOCK
-            while True:
-                x = _next_change(line, x, stop, dark, mean)
-                if x == stop:
-                    break
-                for i in range(5):
-                    turns[i] = turns[i + 1]
-                turns[5] = x
+        _mark_sides(grey[y], thresholds[y // _BLOCK], sides)
+        words = sides.view(np.uint64)
+        first = second = third = fourth = fifth = last = -10_000
+        dark, place = False, 0
+        while place < words.shape[0]:
+            # Most of a photograph is on one side for long: eight pixels at once.
+            if not words[place] & (_LIGHT if dark else _DARK):
+                place += 1
+                continue
+            for x in range(place * _WORD, (place + 1) * _WORD):
+                if sides[x] != (1 if dark else 2):
+                    continue
+                first, second, third, fourth, fifth, last = second, third, fourth, fifth, last, x
                 # The run that ends here was of the colour that is left behind.
-                if _proportions(turns):
-                    count = _confirm(grey, turns, y, dark, mean, marks, count)
-                    if count == marks.shape[0]:
-                        return count
+                size = last - first
+                if (
+                    first >= 0
+                    and size >= _SHORTEST
+                    and abs(14 * (fourth - third) - 6 * size) <= 3 * size
+                ):
+                    turns[0], turns[1], turns[2] = first, second, third
+                    turns[3], turns[4], turns[5] = fourth, fifth, last
+                    if _proportions(turns):
+                        mean = thresholds[y // _BLOCK, x // _BLOCK]
+                        count = _confirm(grey, turns, y, dark, mean, marks, count)
+                        if count == marks.shape[0]:
+                            return count
                 dark = not dark
+            place += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def _next_change(line: NDArray[np.uint8], x: int, stop: int, dark: bool, mean: int) -> int:
-    """From ``x`` on, the first pixel that changes for more than the threshold's doubt."""
-    if dark:
-        while x < stop and np.int32(line[x]) <= mean + _MARGIN:
-            x += 1
-    else:
-        while x < stop and np.int32(line[x]) >= mean - _MARGIN:
-            x += 1
-    return x
+def _mark_sides(
+    line: NDArray[np.uint8], means: NDArray[np.int32], sides: NDArray[np.uint8]
+) -> None:
+    """1 where a pixel is light and 2 where it is dark, beyond the threshold's doubt; else 0."""
+    for block in range(means.shape[0]):
+        start, stop = block * _BLOCK, min((block + 1) * _BLOCK, line.shape[0])
+        high, low = np.uint8(means[block] + _MARGIN), np.uint8(means[block] - _MARGIN)
+        values, marked = line[start:stop], sides[start:stop]
+        for x in range(values.shape[0]):
+            light, dark = values[x] > high, values[x] < low
+            marked[x] = np.uint8(np.uint8(light) | np.uint8(np.uint8(dark) << np.uint8(1)))
 
 
 @njit(cache=True, nogil=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from stages.signals.resampling import resample_columns
+from stages.signals.resampling import MEAN_BITS, lanczos_weights, resample_columns, row_means
 
 #: Side of the square of samples.
 SAMPLES = 32
+#: Rows, and columns, of means from which the samples are taken where there are twice as many.
+MEANS = 128
 
 Weights = tuple[NDArray[np.int32], NDArray[np.int16], int]
 
@@ -27,28 +31,51 @@ _COSINES = np.array(
 )
 
 
+def hash_weights(height: int, width: int) -> tuple[Weights, Weights]:
+    """What ``hash_of`` needs for an image of that size: weights of its rows and columns."""
+    return _weights(_samples_of(height), SAMPLES), _weights(_samples_of(width), SAMPLES)
+
+
+_weights = lru_cache(maxsize=1024)(lanczos_weights)
+
+
+@register_jitable
+def _samples_of(length: int) -> int:
+    """How many rows (columns) are left of ``length``, after means over neighbours."""
+    return MEANS if length >= 2 * MEANS else length
+
+
 @njit(cache=True, nogil=True)
 def hash_samples(grey: NDArray[np.uint8], rows: Weights, columns: Weights) -> NDArray[np.uint8]:
-    """Resample by Lanczos, columns first.
+    """Resample by Lanczos, columns first, from means over neighbours where there are enough.
 
     Args:
         grey: (height, width).
-        rows: ``lanczos_weights`` of the height.
-        columns: ``lanczos_weights`` of the width.
+        rows: First of ``hash_weights``.
+        columns: Second of the same.
 
     Returns:
-        (32, 32), as Pillow's ``resize`` but for its rounding.
+        (32, 32), as Pillow's ``resize`` but for the means, and for its rounding.
     """
     width = grey.shape[1]
     narrow = np.empty((SAMPLES, width), dtype=np.uint8)
-    resample_columns(grey, rows[0], rows[1], rows[2], narrow)
+    _resample(grey, rows, narrow)
     turned = np.empty((width, SAMPLES), dtype=np.uint8)
     for x in range(width):
         for y in range(SAMPLES):
             turned[x, y] = narrow[y, x]
     samples = np.empty((SAMPLES, SAMPLES), dtype=np.uint8)
-    resample_columns(turned, columns[0], columns[1], columns[2], samples)
+    _resample(turned, columns, samples)
     return samples.T
+
+
+@njit(cache=True, nogil=True)
+def _resample(grey: NDArray[np.uint8], weights: Weights, result: NDArray[np.uint8]) -> None:
+    if _samples_of(grey.shape[0]) < grey.shape[0]:
+        means = row_means(grey, MEANS)
+        resample_columns(means, weights[0], weights[1], weights[2] + MEAN_BITS, result)
+    else:
+        resample_columns(grey, weights[0], weights[1], weights[2], result)
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ All are measured on the working copy; see ``stages.signals.working``.
 from __future__ import annotations
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from stages.signals.borders import bars
@@ -24,11 +25,13 @@ _LEAST_FLAT = 0.45
 _LEAST_ROWS, _LEAST_LINES = 2, 3
 
 
+@register_jitable
 def ring_width(height: int, width: int) -> int:
     """Thickness of the outer ring: 2 % of the shorter side, at least one pixel."""
     return max(1, round(_RING_SHARE * min(height, width)))
 
 
+@register_jitable
 def border_variance(total: int, squares: int, count: int) -> float:
     """Variance of the outer ring of pixels; low: a frame or a uniform background.
 
@@ -44,6 +47,7 @@ def border_variance(total: int, squares: int, count: int) -> float:
     return (squares * count - total * total) / count**2
 
 
+@register_jitable
 def uniform_background(near: int, count: int) -> float:
     """Share of the pixels that have the background's colour; high: an object on a plain ground.
 
@@ -59,6 +63,7 @@ def uniform_background(near: int, count: int) -> float:
     return near / count
 
 
+@register_jitable
 def letterbox(grey: NDArray[np.uint8]) -> float:
     """Share of the picture that lies in bars at opposite sides; 0: none.
 
@@ -78,6 +83,7 @@ def letterbox(grey: NDArray[np.uint8]) -> float:
     return 1 - (height - top - bottom) * (width - left - right) / (height * width)
 
 
+@register_jitable
 def flat_share(flats: int, count: int) -> float:
     """Share of the inner pixels that equal their right and lower neighbours; high: drawn.
 

@@ -8,21 +8,15 @@ row of blocks). Grey levels are 0..255.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from stages.signals.hashing import SAMPLES, hash_of
-from stages.signals.resampling import lanczos_weights, pair_rows
+from stages.signals.hashing import hash_of, hash_weights
 
 # Median of the absolute value of a standard normal variable.
 _NORMAL_MEDIAN = 0.6744897501960817
-
-# From this height on, the hash begins with the means of two rows each.
-_TALL = 8 * SAMPLES
-
-_weights = lru_cache(maxsize=4096)(lanczos_weights)
 
 
 def phash(grey: NDArray[np.uint8]) -> int:
@@ -35,8 +29,8 @@ def phash(grey: NDArray[np.uint8]) -> int:
     hexadecimal string that ``imagehash.phash`` prints.
 
     Few bits differ from its, where a coefficient is near the median: it resizes from full
-    resolution in one step, where here rows of tall copies are averaged in pairs first; and
-    Pillow, depending on shape and version, rounds the rows first.
+    resolution in one step, where here 256 and more rows (columns) of the working copy are
+    first averaged to 128; and Pillow, depending on shape and version, rounds the rows first.
 
     Source: C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
     Functions", 2010, section 3.2.1, with the median over all 64 terms as ``imagehash`` does.
@@ -47,13 +41,11 @@ def phash(grey: NDArray[np.uint8]) -> int:
     Returns:
         0 .. 2^64 - 1. A flat image has only its constant term: 2^63 (0 if black).
     """
-    if grey.shape[0] >= _TALL:
-        grey = pair_rows(grey)
-    height, width = grey.shape
-    rows, columns = _weights(height, SAMPLES), _weights(width, SAMPLES)
+    rows, columns = hash_weights(*grey.shape)
     return int(hash_of(grey, rows, columns))
 
 
+@register_jitable
 def brightness(total: int, count: int) -> float:
     """Mean luminance; low: dark, high: light.
 
@@ -66,6 +58,7 @@ def brightness(total: int, count: int) -> float:
     return total / count
 
 
+@register_jitable
 def contrast(total: int, squares: int, count: int) -> float:
     """Standard deviation of the luminance (RMS contrast); low: one grey level, or nearly.
 
@@ -80,6 +73,7 @@ def contrast(total: int, squares: int, count: int) -> float:
     return _deviation(total, squares, count)
 
 
+@register_jitable
 def entropy(bits: float) -> float:
     """Shannon entropy of the 256-bin luminance histogram; low: few grey levels.
 
@@ -92,6 +86,7 @@ def entropy(bits: float) -> float:
     return min(8.0, max(0.0, bits))
 
 
+@register_jitable
 def sharpness(total: int, squares: int, count: int) -> float:
     """Variance of the Laplacian; low: blurred or without detail, high: fine detail or noise.
 
@@ -107,6 +102,7 @@ def sharpness(total: int, squares: int, count: int) -> float:
     return _deviation(total, squares, count) ** 2 if count else 0.0
 
 
+@register_jitable
 def noise(median: float) -> float:
     """Standard deviation of the noise, estimated robustly; low: clean, or smoothed.
 
@@ -123,6 +119,7 @@ def noise(median: float) -> float:
     return median / (2 * _NORMAL_MEDIAN)
 
 
+@register_jitable
 def colourfulness(rg: int, rg_squares: int, yb: int, yb_squares: int, count: int) -> float:
     """Perceived colourfulness M3; 0 for grey, about 15 slightly, 45 averagely, 109 extremely.
 
@@ -151,6 +148,7 @@ def aspect(width: int, height: int) -> float:
     return width / height
 
 
+@register_jitable
 def _deviation(total: int, squares: int, count: int) -> float:
     """Standard deviation from whole sums: exact but for the last rounding."""
     return math.sqrt(squares * count - total * total) / count

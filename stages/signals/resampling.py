@@ -1,4 +1,4 @@
-"""Compiled resampling: area averages of colour images, Lanczos samples of grey ones."""
+"""Compiled resampling of grey images: means of rows and columns, and Lanczos samples."""
 
 # Numba adds where mypy sees int and numpy.int64.
 # mypy: disable-error-code="assignment"
@@ -13,101 +13,34 @@ from numpy.typing import NDArray
 
 _WEIGHT_BITS = 22
 _LANCZOS = 3.0
-_BYTE, _EIGHT, _SIXTEEN = np.uint32(255), np.uint32(8), np.uint32(16)
+#: Of ``row_means``, behind the point.
+MEAN_BITS = 3
 
 
 @njit(cache=True, nogil=True)
-def box_shrink(
-    pixels: NDArray[np.uint32], down: int, across: int, result: NDArray[np.uint32]
-) -> None:
-    """Average whole blocks of pixels; what does not fill a block is left out.
-
-    Args:
-        pixels: (height, width), red in the lowest byte.
-        down: Height of a block, 1..30,000.
-        across: Width of a block, at least 1.
-        result: (height // down, width // across), filled.
-    """
-    height, width = result.shape
-    sums = np.empty((3, width * across), dtype=np.int32)
-    share = 1.0 / (down * across)
-    for y in range(height):
-        sums[:] = np.int32(0)
-        for row in range(y * down, (y + 1) * down):
-            _add_row(pixels[row], np.int32(1), sums)
-        for x in range(width):
-            red, green, blue = 0, 0, 0
-            for column in range(x * across, (x + 1) * across):
-                red += np.int64(sums[0, column])
-                green += np.int64(sums[1, column])
-                blue += np.int64(sums[2, column])
-            result[y, x] = _packed(red, green, blue, share)
-
-
-@njit(cache=True, nogil=True)
-def area_resize(pixels: NDArray[np.uint32], result: NDArray[np.uint32]) -> None:
-    """Average over the area that each pixel of the smaller result covers, exactly weighted.
-
-    Args:
-        pixels: (height, width), each at most 2,048, red in the lowest byte.
-        result: Filled; no larger than ``pixels`` in either direction.
-    """
-    source_height, source_width = pixels.shape
-    height, width = result.shape
-    sums = np.empty((3, source_width), dtype=np.int32)
-    share = 1.0 / (source_height * source_width)
-    for y in range(height):
-        # In units of 1 / height of a source row, all bounds are whole numbers.
-        start, stop = y * source_height, (y + 1) * source_height
-        sums[:] = np.int32(0)
-        for row in range(start // height, -(-stop // height)):
-            overlap = min(stop, (row + 1) * height) - max(start, row * height)
-            _add_row(pixels[row], np.int32(overlap), sums)
-        for x in range(width):
-            left, right = x * source_width, (x + 1) * source_width
-            red, green, blue = 0, 0, 0
-            for column in range(left // width, -(-right // width)):
-                overlap = min(right, (column + 1) * width) - max(left, column * width)
-                red += overlap * np.int64(sums[0, column])
-                green += overlap * np.int64(sums[1, column])
-                blue += overlap * np.int64(sums[2, column])
-            result[y, x] = _packed(red, green, blue, share)
-
-
-@njit(cache=True, nogil=True)
-def _add_row(row: NDArray[np.uint32], weight: np.int32, sums: NDArray[np.int32]) -> None:
-    for x in range(sums.shape[1]):
-        pixel = row[x]
-        sums[0, x] = np.int32(sums[0, x] + weight * np.int32(pixel & _BYTE))
-        sums[1, x] = np.int32(sums[1, x] + weight * np.int32((pixel >> _EIGHT) & _BYTE))
-        sums[2, x] = np.int32(sums[2, x] + weight * np.int32((pixel >> _SIXTEEN) & _BYTE))
-
-
-@njit(cache=True, nogil=True)
-def _packed(red: int, green: int, blue: int, share: float) -> np.uint32:
-    # Half of a level is added, so that the truncation rounds.
-    return np.uint32(
-        np.uint32(red * share + 0.5)
-        | (np.uint32(green * share + 0.5) << _EIGHT)
-        | (np.uint32(blue * share + 0.5) << _SIXTEEN)
-    )
-
-
-@njit(cache=True, nogil=True)
-def pair_rows(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Means of two rows each, rounded up; an odd last row is left out.
+def row_means(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint16]:
+    """Means of neighbouring rows, in eighths: as many groups as asked, as even as can be.
 
     Args:
         grey: (height, width).
+        count: Groups, 1..height, of at most 257 rows: their sums must fit 16 bits.
 
     Returns:
-        (height // 2, width).
+        (count, width), 0..2040, rounded.
     """
-    result = np.empty((grey.shape[0] // 2, grey.shape[1]), dtype=np.uint8)
-    for y in range(result.shape[0]):
-        for x in range(result.shape[1]):
-            total = np.uint16(np.uint16(grey[2 * y, x]) + np.uint16(grey[2 * y + 1, x]))
-            result[y, x] = np.uint8(np.uint16(total + np.uint16(1)) >> np.uint16(1))
+    height, width = grey.shape
+    result = np.empty((count, width), dtype=np.uint16)
+    half = np.float32(0.5)
+    for group in range(count):
+        first, last = group * height // count, (group + 1) * height // count
+        for x in range(width):
+            result[group, x] = np.uint16(grey[first, x])
+        for y in range(first + 1, last):
+            for x in range(width):
+                result[group, x] = np.uint16(result[group, x] + np.uint16(grey[y, x]))
+        share = np.float32((1 << MEAN_BITS) / (last - first))
+        for x in range(width):
+            result[group, x] = np.uint16(np.int32(np.float32(result[group, x]) * share + half))
     return result
 
 
@@ -158,7 +91,7 @@ def _sinc(x: float) -> float:
 
 @njit(cache=True, nogil=True)
 def resample_columns(
-    grey: NDArray[np.uint8],
+    grey: NDArray[np.uint8] | NDArray[np.uint16],
     starts: NDArray[np.int32],
     weights: NDArray[np.int16],
     bits: int,
@@ -167,7 +100,7 @@ def resample_columns(
     """Resample (height, width) to (samples, width), rounded and cut to 0..255.
 
     Args:
-        grey: The values.
+        grey: The values; those of ``row_means`` add ``MEAN_BITS`` to ``bits``.
         starts: Of ``lanczos_weights(height, samples)``.
         weights: Of the same.
         bits: Of the same.

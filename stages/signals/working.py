@@ -1,9 +1,11 @@
 """The working copy of an image, on which nearly all signals are measured.
 
 It is the image itself where its longer side is at most ``BOUND`` pixels; else the image
-averaged over areas to that side. The cost of a signal is thus bounded, and the sharpness of
-a 24-megapixel photograph is comparable with that of a web image. Only decoded pixels count:
-the same pixels in another lossless format have the same working copy.
+averaged over areas to that side. Where that side is a multiple of ``BOUND`` the areas are whole
+blocks of pixels, and rows or columns that fill no block are left out. The cost of a signal is
+thus bounded, and the sharpness of a 24-megapixel photograph is comparable with that of a web
+image. Only decoded pixels count: the same pixels in another lossless format have the same
+working copy.
 
 Grey values are Pillow's ``L``: luma of ITU-R BT.601, 0..255, rounded.
 """
@@ -17,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.signals.averaging import area_resize, box_shrink
 from stages.signals.kernels import luma
 from stages.signals.memory import shared_memory
-from stages.signals.resampling import area_resize, box_shrink
 
 #: Longest side, in pixels, of the working copy.
 BOUND = 512
@@ -51,33 +53,62 @@ def working_copy(image: Image.Image) -> WorkingCopy:
     Args:
         image: RGB, of any size.
     """
+    pixels = working_pixels(image)
+    grey = np.empty(pixels.shape, dtype=np.uint8)
+    luma(pixels, grey)
+    return WorkingCopy(*image.size, pixels, grey)
+
+
+def working_pixels(image: Image.Image) -> NDArray[np.uint32]:
+    """The pixels of the working copy: (h, w), read-only.
+
+    Args:
+        image: RGB, of any size.
+    """
     width, height = image.size
     if max(width, height) <= BOUND:
-        pixels = _packed(image)
-        return WorkingCopy(width, height, pixels, _grey(pixels))
-    # Whole blocks first, so that the exact averaging has little left to do.
-    factor = max(1, max(width, height) // (2 * BOUND))
-    down, across = min(factor, height), min(factor, width)
+        return _packed(image)
+    (rows, down), (columns, across) = (_cut(side, max(width, height)) for side in (height, width))
     pieces: list[NDArray[np.uint32]] = []
     for band in _bands(image, down):
-        if factor == 1:
+        if down == across == 1:
             pieces.append(band)
         else:
             piece = np.empty((len(band) // down, width // across), dtype=np.uint32)
             box_shrink(band, down, across, piece)
             pieces.append(piece)
-    pixels = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    scale = BOUND / max(width, height)
-    target = (max(1, round(height * scale)), max(1, round(width * scale)))
-    copy = np.empty(np.minimum(target, pixels.shape), dtype=np.uint32)
+    pixels = _read_only(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+    if pixels.shape == (rows, columns):
+        return pixels
+    copy = np.empty((rows, columns), dtype=np.uint32)
     area_resize(pixels, copy)
-    return WorkingCopy(width, height, copy, _grey(copy))
+    return _read_only(copy)
 
 
-def _grey(pixels: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    grey = np.empty(pixels.shape, dtype=np.uint8)
-    luma(pixels, grey)
-    return grey
+def _cut(side: int, longest: int) -> tuple[int, int]:
+    """Samples along a side of an image, and how many pixels to average evenly at first."""
+    if longest % BOUND == 0:
+        block = min(side, longest // BOUND)
+        return side // block, block
+    samples = max(1, round(side * BOUND / longest))
+    return samples, _block(side, samples)
+
+
+def _block(length: int, samples: int) -> int:
+    """How many rows (columns) to average evenly, before the weighted averaging of the rest.
+
+    All, where they are the same number for each sample. Else few enough that each sample
+    covers two or more of the means: with fewer, some would be sharper than others.
+    """
+    if length % samples == 0:
+        return length // samples
+    return max(1, length // (2 * samples))
+
+
+def _read_only(pixels: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """As Pillow's memory is: compiled code would be compiled for each sort of array."""
+    pixels.flags.writeable = False
+    return pixels
 
 
 def _bands(image: Image.Image, multiple: int) -> Iterator[NDArray[np.uint32]]:

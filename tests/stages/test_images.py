@@ -117,6 +117,34 @@ def test_transparency_is_laid_over_white_and_sixteen_bits_keep_their_range() -> 
     assert decode(sink.getvalue()).getpixel((0, 0)) == (128, 128, 128)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", [None, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+def test_an_image_is_turned_by_its_orientation_and_leaves_its_file(
+    kind: str, orientation: int | None
+) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 5, 3)).astype(np.uint8)
+    buffer, exif = io.BytesIO(), Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    smooth = Image.fromarray(values).resize((50, 30))
+    smooth.save(buffer, kind, exif=exif, lossless=True, quality=95)
+    with Image.open(io.BytesIO(buffer.getvalue())) as opened:
+        stored = np.asarray(opened) if kind != "TIFF" else np.asarray(smooth)
+    ways = {
+        2: lambda it: it[:, ::-1],
+        3: lambda it: it[::-1, ::-1],
+        4: lambda it: it[::-1],
+        5: lambda it: it.transpose(1, 0, 2),
+        6: lambda it: np.rot90(it, -1),
+        7: lambda it: it[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90,
+    }
+    image = decode(buffer.getvalue())
+    assert np.array_equal(np.asarray(image), ways.get(orientation or 1, lambda it: it)(stored))
+    # The file's decoder may hold as much memory as the pixels.
+    assert type(image) is Image.Image
+
+
 def test_a_function_that_fails_quarantines_its_item_only(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.jpg").write_bytes(encoded(number))
