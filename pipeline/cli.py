@@ -17,6 +17,7 @@ from pipeline.commands.dedup import dedup
 from pipeline.commands.embed import embed
 from pipeline.commands.filter import filters
 from pipeline.commands.heads import train_head
+from pipeline.commands.ocr import ocr
 from pipeline.commands.pairs import pairs
 from pipeline.console import ConfigPath, CorpusUri, Exit, Overrides, err, failures, open_corpus, out
 from stages.contract import ConfigurationError
@@ -37,6 +38,7 @@ app.add_typer(pairs)
 app.command("train-head")(train_head)
 app.command()(embed)
 app.command()(caption)
+app.command()(ocr)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,25 +12,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from pydantic import ValidationError
 
+from pipeline.candidates import CandidateReader, candidate_rows, decode_candidate
 from stages.contract import ConfigurationError, ItemError, Reason
 from stages.embed import EmbedderSettings
 from stages.embedders import Embedder
 from stages.embedders.stream import EmbeddingStream, load_for_stream
-from stages.images import PILLOW_FORMATS, ImageReader, decode, read_rows
-from stages.ingest import IngestSettings
-from stages.inspection import inspect
-from stages.sources import SourceSettings, Unit, list_source, reader_of
-from stages.sources.listing import canonical
+from stages.images import read_rows
+from stages.sources import SourceSettings
 from stages.storage import Storage
 
 #: Rows that are written at once.
 _ROWS = 4096
 #: Images read at once, besides those being decoded.
 _READS = 8
-_LIMITS = IngestSettings()
 _OPEN_CLIP = "open_clip/"
 
 
@@ -134,14 +129,16 @@ def embed_source(
     """
     if not output.endswith(".parquet"):
         raise ConfigurationError(f"{output} must end in .parquet")
-    rows = _rows(source, storage)
+    rows = candidate_rows(source, storage)
     first = next(rows, None)
     if first is None:
         raise ConfigurationError(f"there is nothing to do: {source.uri} holds no files")
     embedder = settings.create_embedder()
     device = settings.resolved_device()
     load_for_stream(embedder, device, settings.threads)
-    stream = EmbeddingStream(embedder, device, settings.threads, settings.batch_size, _decode)
+    stream = EmbeddingStream(
+        embedder, device, settings.threads, settings.batch_size, decode_candidate
+    )
     done = Embedded(output, dim=embedder.dim)
     results = _results(first, rows, stream, storage)
     with storage.writer(output) as file, pq.ParquetWriter(file, _schema(embedder)) as writer:
@@ -155,36 +152,6 @@ def embed_source(
 def _schema(embedder: Embedder) -> pa.Schema:
     vector = pa.list_(pa.float32(), embedder.dim)
     return pa.schema([("uri", pa.string()), ("key", pa.string()), ("vector", vector)])
-
-
-def _rows(source: SourceSettings, storage: Storage) -> Iterator[dict[str, Any]]:
-    """Every image that a source may hold, as ``ImageReader`` wants it."""
-    kind, files = list_source(storage, source)
-    reader = reader_of(kind)
-    place = canonical(storage, source.uri)
-    for file in files:
-        for piece in reader.split(storage, file, source):
-            unit = Unit(
-                source=place,
-                kind=kind,
-                uri=file.uri,
-                start=piece.start,
-                stop=piece.stop,
-                stamp=file.stamp,
-                sidecars=file.sidecars,
-                settings=source.shaping(),
-            )
-            for candidate in reader.candidates(storage, unit):
-                yield asdict(candidate)
-
-
-class _CandidateReader(ImageReader):
-    """Reads candidates: what is known to be wrong with one is its error."""
-
-    def read(self, row: dict[str, Any]) -> bytes:
-        if row["error_reason"] is not None:
-            raise ItemError(Reason(row["error_reason"]), row["error_detail"])
-        return super().read(row)
 
 
 def _results(
@@ -201,22 +168,9 @@ def _results(
             waiting.append(row)
             yield row
 
-    with _CandidateReader(storage, max_bytes=_LIMITS.max_bytes) as reader:
+    with CandidateReader(storage) as reader:
         for result in stream.run(read_rows(remembered(), reader, threads=_READS)):
             yield waiting.popleft(), result
-
-
-def _decode(data: bytes) -> Image.Image:
-    """Decode an image within the limits of ``ingest``, and say what is wrong as it does."""
-    try:
-        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
-            small = image.width * image.height <= _LIMITS.max_pixels
-        if small:
-            return decode(data)
-    except Exception:  # noqa: BLE001, S110 - decoders raise anything; the reason follows
-        pass
-    inspect(data, _LIMITS.max_pixels)
-    return decode(data)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -31,9 +32,9 @@ class OcrSettings(StageSettings):
     backend: Literal["rapidocr", "paddleocr"] = "rapidocr"
     """``rapidocr`` brings its models; ``paddleocr`` needs the extra ``paddle``."""
     max_side: int = Field(default=736, ge=64, le=4096)
-    """Images are scaled down to this for finding text, in pixels."""
+    """Images are scaled down to this to find text, in pixels; further where it is small."""
     use_cls: bool = False
-    """Turn lines that stand on their heads."""
+    """Turn single lines that stand on their heads; whole images are turned without it."""
     min_confidence: float = Field(default=0.5, ge=0.0, le=1.0)
     """Lines below it are dropped."""
     model_dir: str | None = None
@@ -58,7 +59,7 @@ class OcrStage(MapStage):
     """Reads the text of the images that ``dedup`` kept."""
 
     name = "ocr"
-    version = 2
+    version = 3
     reads = (
         Reads("items", (*IMAGE_COLUMNS, "width", "height")),
         Reads("dedup", where="keep"),
@@ -88,10 +89,14 @@ class OcrStage(MapStage):
     def process(self, table: pa.Table) -> Output:
         """Read one partition's images."""
         threads = self.settings.threads
+        started = time.perf_counter()
         results = map_images(table, self.storage, self._read, threads=threads)
+        seconds = time.perf_counter() - started
         output = split_results(table, results, OCR)
-        lines = output.rows.column("lines")
-        output.metrics["lines"] = float(sum(len(row) for row in lines.to_pylist()))
+        lines = [line for row in output.rows.column("lines").to_pylist() for line in row]
+        output.metrics["lines"] = float(len(lines))
+        output.metrics["marked_lines"] = float(sum(line["mark"] != "none" for line in lines))
+        output.metrics["images_per_s"] = round(table.num_rows / max(seconds, 1e-9), 2)
         return output
 
     def _read(self, image: Image.Image, _row: dict[str, Any]) -> dict[str, Any]:

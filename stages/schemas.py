@@ -126,6 +126,7 @@ OCR_LINE = pa.struct(
         ("confidence", pa.float32()),  # 0..1
         ("script", pa.string()),  # latin, han, mixed, other
         ("language", pa.string()),  # en, zh, other
+        ("mark", pa.string()),  # none; duplicate, repeat: says what another line says
     ]
 )
 

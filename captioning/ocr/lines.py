@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from captioning.language import Language, Script, clean_text, language_of, scrip
 
 Point = tuple[float, float]
 Polygon = tuple[Point, Point, Point, Point]
+
+#: Why a line says nothing that another line of the image does not say.
+Mark = Literal["none", "duplicate", "repeat"]
 
 #: From this confidence on a line is taken for read right, and captions must quote it.
 CONFIDENT = 0.8
@@ -28,6 +31,8 @@ class Line:
         confidence: 0 to 1.
         script: The script of its letters.
         language: The language, as far as the letters tell.
+        mark: ``duplicate`` where another line holds the same text at the same place, ``repeat``
+            for a further copy of a text tiled over the image, as watermarks are.
     """
 
     text: str
@@ -35,6 +40,7 @@ class Line:
     confidence: float
     script: Script
     language: Language
+    mark: Mark = "none"
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -44,8 +50,13 @@ class Line:
 
     @property
     def confident(self) -> bool:
-        """Whether captions must quote the line."""
+        """Whether the line is taken for read right."""
         return self.confidence >= CONFIDENT
+
+    @property
+    def quoted(self) -> bool:
+        """Whether captions must quote the line: read right, and said by no other line."""
+        return self.confident and self.mark == "none"
 
     def to_row(self) -> dict[str, Any]:
         """The line as plain values, the box flat: x0 y0 x1 y1 x2 y2 x3 y3."""
@@ -53,8 +64,9 @@ class Line:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Line:
-        """The line that ``to_row`` made the values from."""
-        return cls(**{**row, "box": as_polygon(np.asarray(row["box"]).reshape(4, 2))})
+        """The line that ``to_row`` made the values from; rows without a mark have none."""
+        box = as_polygon(np.asarray(row["box"]).reshape(4, 2))
+        return cls(**{**row, "box": box, "mark": row.get("mark") or "none"})
 
 
 class OcrEngine(Protocol):
@@ -70,6 +82,23 @@ class OcrEngine(Protocol):
             The lines of each image in reading order; none where it shows no text.
         """
         ...
+
+
+def letter_height(line: Line) -> float:
+    """The shorter side of a line's box in pixels, at least 1: also in vertical writing."""
+    corners = np.array(line.box)
+    across, down = np.linalg.norm(corners[[1, 2]] - corners[[0, 1]], axis=1)
+    return max(1.0, min(float(across), float(down)))
+
+
+def lies_in(line: Line, other: Line) -> bool:
+    """Whether the middle of a line lies in the box of another, which may be tilted."""
+    corners = np.array(other.box)
+    edges = np.roll(corners, -1, axis=0) - corners
+    ways = np.mean(line.box, axis=0) - corners
+    # On the same side of all four edges, whichever way round the corners go.
+    sides = edges[:, 0] * ways[:, 1] - edges[:, 1] * ways[:, 0]
+    return bool((sides >= 0).all() or (sides <= 0).all())
 
 
 def as_polygon(points: npt.ArrayLike) -> Polygon:

@@ -26,6 +26,8 @@ _CORE = 0.5
 _MARGIN = 0.2
 #: Lines this many times as wide as high are prose; shorter ones may be cells of a table.
 _PROSE = 8.0
+#: From this ratio of heights on a small line beside a tall one stands in its row.
+_TALLER = 1.5
 #: A tilt up to this is left as it is, in degrees.
 _LEVEL = 0.2
 
@@ -165,7 +167,7 @@ def _are_columns(left: list[_Box], right: list[_Box], gap: float) -> bool:
     """Whether a gap, in heights, parts columns of prose and not the cells of table rows."""
     if _is_prose(left) and _is_prose(right):
         return True
-    if gap < 1.0:
+    if gap < 1.0 or _widest_band(left + right) > _between(left, right):
         return False
     few, many = sorted((left, right), key=len)
     if len(few) == 1:
@@ -173,6 +175,23 @@ def _are_columns(left: list[_Box], right: list[_Box], gap: float) -> bool:
         return few[0].height > 1.5 * float(np.median([box.height for box in many]))
     beside = sum(any(_share_row(box, other) for other in many) for box in few)
     return beside < 0.6 * len(few)
+
+
+def _between(left: list[_Box], right: list[_Box]) -> float:
+    """The width of the gap between two columns, in pixels."""
+    return min(box.left for box in right) - max(box.right for box in left)
+
+
+def _widest_band(boxes: list[_Box]) -> float:
+    """The height of the highest strip without text from side to side, in pixels.
+
+    What a wide strip keeps apart, such as two labels in a photograph, belongs together less
+    than what stands beside each other.
+    """
+    by_top = sorted(boxes, key=lambda box: box.top)
+    reach = np.maximum.accumulate([box.bottom for box in by_top])
+    tops = np.array([box.top for box in by_top])
+    return float(np.max(tops[1:] - reach[:-1], initial=0.0))
 
 
 def _is_prose(column: list[_Box]) -> bool:
@@ -195,11 +214,12 @@ def _bands(boxes: list[_Box]) -> tuple[list[_Box], list[_Box]] | None:
     """
     by_top = sorted(boxes, key=lambda box: box.core[0])
     spanning = _spanning(by_top)
+    bridged = _bridged(by_top)
     gaps = []
     reach = by_top[0].core[1]
     for index, box in enumerate(by_top[1:], start=1):
         top, bottom = box.core
-        if top > reach:
+        if top > reach and not bridged[index]:
             gaps.append((bool(spanning[index - 1] or spanning[index]), top - reach, index))
         reach = max(reach, bottom)
     if not gaps:
@@ -209,6 +229,27 @@ def _bands(boxes: list[_Box]) -> tuple[list[_Box], list[_Box]] | None:
     alike = [index for near, gap, index in gaps if near == beside and gap >= 0.9 * widest]
     cut = min(alike, key=lambda index: (abs(2 * index - len(boxes)), index))
     return by_top[:cut], by_top[cut:]
+
+
+def _bridged(by_top: list[_Box]) -> npt.NDArray[np.bool_]:
+    """Before which boxes no cut may be: it would part a tall line from a small one in its row.
+
+    A price in large figures reaches above and below the words beside it.
+    """
+    count = len(by_top)
+    left, right = (np.array([getattr(box, side) for box in by_top]) for side in ("left", "right"))
+    top, bottom = (np.array([getattr(box, side) for box in by_top]) for side in ("top", "bottom"))
+    height, middle = bottom - top, (top + bottom) / 2
+    tall = height[:, None] >= _TALLER * np.maximum(height, 1e-6)
+    within = (top[:, None] < middle) & (middle < bottom[:, None])
+    apart = np.maximum(left[:, None] - right, left - right[:, None])
+    apart += _MARGIN * (height[:, None] + height)
+    bridges = tall & within & (apart >= 0) & (apart <= 2 * height[:, None])
+    bridged = np.zeros(count + 1, dtype=np.int64)
+    for one, other in zip(*np.nonzero(bridges), strict=True):
+        bridged[min(one, other) + 1] += 1
+        bridged[max(one, other) + 1] -= 1
+    return np.cumsum(bridged)[:count] > 0
 
 
 def _spanning(boxes: list[_Box]) -> npt.NDArray[np.bool_]:
@@ -226,11 +267,40 @@ def _spanning(boxes: list[_Box]) -> npt.NDArray[np.bool_]:
 
 
 def _by_rows(boxes: list[_Box]) -> list[_Box]:
-    """Boxes that no gap parts: those whose middles are level make a row."""
+    """Boxes that no gap parts: those level with the tallest of a row belong to it."""
     rows: list[list[_Box]] = []
+    tallest: _Box | None = None
     for box in sorted(boxes, key=lambda box: box.middle):
-        if rows and box.middle - rows[-1][0].middle <= 0.5 * min(box.height, rows[-1][0].height):
+        if tallest is not None and _are_level(box, tallest):
             rows[-1].append(box)
+            tallest = max(tallest, box, key=lambda each: each.height)
         else:
             rows.append([box])
-    return [box for row in rows for box in sorted(row, key=lambda box: box.left)]
+            tallest = box
+    return [box for row in rows for box in _along(row)]
+
+
+def _are_level(one: _Box, other: _Box) -> bool:
+    small, tall = sorted((one.height, other.height))
+    apart = max(one.left - other.right, other.left - one.right)
+    beside = apart + _MARGIN * (small + tall) >= 0
+    reach = tall if beside and tall >= _TALLER * small else small
+    return abs(one.middle - other.middle) <= 0.5 * reach
+
+
+def _along(row: list[_Box]) -> list[_Box]:
+    """The boxes of a row from left to right; those above each other from top to bottom."""
+    stacks: list[list[_Box]] = []
+    for box in sorted(row, key=lambda box: box.left):
+        if stacks and any(_above(box, other) for other in stacks[-1]):
+            stacks[-1].append(box)
+        else:
+            stacks.append([box])
+    return [box for stack in stacks for box in sorted(stack, key=lambda box: box.middle)]
+
+
+def _above(one: _Box, other: _Box) -> bool:
+    """Whether one box stands above or below another rather than beside it."""
+    wide = min(one.right, other.right) - max(one.left, other.left)
+    high = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return wide > 0.5 * min(one.width, other.width) and high < 0.5 * min(one.height, other.height)

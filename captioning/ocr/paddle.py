@@ -13,8 +13,7 @@ import numpy.typing as npt
 import yaml
 
 from captioning.ocr.lines import Line, make_line
-from captioning.ocr.order import reading_order
-from captioning.ocr.second_look import confirmed
+from captioning.ocr.looks import Reader
 
 
 class PaddleEngine:
@@ -26,7 +25,7 @@ class PaddleEngine:
             default models.
         engine: What runs the models: ``paddle_static``, ``paddle_dynamic``,
             ``onnxruntime`` or ``transformers``; PaddleOCR's own choice without.
-        max_side: Larger images are scaled down to this for detection, in pixels.
+        max_side: Larger images are scaled down to this for the first detection, in pixels.
         use_cls: Whether lines standing on their heads are turned first; needs a
             download, so it cannot go with ``model_dir``.
         min_confidence: Lines below it are dropped, 0 to 1.
@@ -69,26 +68,29 @@ class PaddleEngine:
             use_textline_orientation=use_cls,
             text_det_limit_type="max",
             text_det_limit_side_len=max_side,
-            text_rec_score_thresh=min_confidence,
+            # What reads badly tells that an image lies on its side.
+            text_rec_score_thresh=0.0,
             device="gpu" if gpu else "cpu",
             **options,
         )
+        self._max_side = max_side
+        self._reader = Reader(self._find, max_side, min_confidence)
         self._lock = threading.Lock()  # a pipeline is not made for several threads
 
     def read(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[Line]]:
         """Read images; see ``OcrEngine``."""
         if not images:
             return []
-        found = self._find(images)
-        return [
-            reading_order(confirmed(image, lines, lambda sheet: self._find([sheet])[0]))
-            for image, lines in zip(images, found, strict=True)
-        ]
+        found = self._find_all(images, self._max_side)
+        return [self._reader.read(image, lines) for image, lines in zip(images, found, strict=True)]
 
-    def _find(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[list[Line]]:
+    def _find(self, image: npt.NDArray[np.uint8], max_side: int) -> list[Line]:
+        return self._find_all([image], max_side)[0]
+
+    def _find_all(self, images: Sequence[npt.NDArray[np.uint8]], max_side: int) -> list[list[Line]]:
         arrays = [np.ascontiguousarray(image[:, :, ::-1]) for image in images]  # it takes BGR
         with self._lock:
-            results = list(self._ocr.predict(arrays))
+            results = list(self._ocr.predict(arrays, text_det_limit_side_len=max_side))
         return [_lines(result) for result in results]
 
 

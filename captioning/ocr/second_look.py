@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from captioning.language import normalise
-from captioning.ocr.lines import Line, text_area
+from captioning.ocr.lines import Line, letter_height, text_area
 
 Pixels = npt.NDArray[np.uint8]
 Read = Callable[[Pixels], Sequence[Line]]
@@ -56,7 +56,7 @@ def confirmed(image: Pixels, lines: Sequence[Line], read: Read) -> list[Line]:
         large = [line for line in kept if text_area([line], width, height) >= LARGE]
         if not large:
             break
-        scale = min(1.0, _LETTERS / min(_height(line) for line in large))
+        scale = min(1.0, _LETTERS / min(map(letter_height, large)))
         seen = _look(image, scale, paper, read)
         found = (_found(line, seen) if line in large else line for line in kept)
         kept = [line for line in found if line is not None]
@@ -79,13 +79,6 @@ def _found(line: Line, seen: Sequence[Line]) -> Line | None:
     if not confidences:
         return None
     return replace(line, confidence=min(line.confidence, max(confidences)))
-
-
-def _height(line: Line) -> float:
-    """The shorter side of the box: the size of the letters, also in vertical writing."""
-    corners = np.array(line.box)
-    across, down = np.linalg.norm(corners[[1, 2]] - corners[[0, 1]], axis=1)
-    return max(1.0, min(float(across), float(down)))
 
 
 def _on_a_sheet(image: Pixels, scale: float, paper: int) -> tuple[Pixels, int]:

@@ -51,7 +51,9 @@ def test_one_row_an_item_or_quarantine(tmp_path: Path) -> None:
     assert sign["lines"][0]["language"] == "en"
     (broken,) = output.quarantined
     assert (broken.item_id, broken.reason) == (1, Reason.UNREADABLE)
-    assert output.metrics == {"lines": 3.0}
+    assert {line["mark"] for row in (sale, sign) for line in row["lines"]} == {"none"}
+    assert (output.metrics["lines"], output.metrics["marked_lines"]) == (3.0, 0.0)
+    assert output.metrics["images_per_s"] > 0
 
 
 def test_threads_do_not_change_rows(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What every OCR engine must do, run against each engine there is."""
 
 import json
-import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from captioning.language import normalise
@@ -18,60 +16,15 @@ from captioning.ocr.rapid import RapidEngine
 from tests.captioning.pictures import blank, fixture, written
 
 
-def paddle_folder(folder: Path) -> Path:
-    """PaddleOCR's folder layout around the ONNX models that rapidocr's wheel holds."""
-    import onnxruntime
-    import rapidocr
-
-    models = Path(rapidocr.__file__).parent / "models"
-    decode = {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}}
-    keep = {"KeepKeys": {"keep_keys": ["image", "shape"]}}
-    scale = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    normal = {"NormalizeImage": {**scale, "scale": "1./255.", "order": "hwc"}}
-    detection = {
-        "Global": {"model_name": "PP-OCRv6_small_det"},
-        "PreProcess": {
-            "transform_ops": [
-                decode,
-                {"DetResizeForTest": None},
-                normal,
-                {"ToCHWImage": None},
-                keep,
-            ]
-        },
-        "PostProcess": {
-            "name": "DBPostProcess",
-            "thresh": 0.3,
-            "box_thresh": 0.6,
-            "max_candidates": 1000,
-            "unclip_ratio": 1.5,
-        },
-    }
-    session = onnxruntime.InferenceSession(models / "PP-OCRv6_rec_small.onnx")
-    characters = session.get_modelmeta().custom_metadata_map["character"].split("\n")
-    recognition = {
-        "Global": {"model_name": "PP-OCRv6_small_rec"},
-        "PreProcess": {
-            "transform_ops": [decode, {"RecResizeImg": {"image_shape": [3, 48, 320]}}, keep]
-        },
-        "PostProcess": {"name": "CTCLabelDecode", "character_dict": characters},
-    }
-    for task, description in (("det", detection), ("rec", recognition)):
-        (folder / task).mkdir()
-        shutil.copy(models / f"PP-OCRv6_{task}_small.onnx", folder / task / "inference.onnx")
-        text = yaml.safe_dump(description, allow_unicode=True)
-        (folder / task / "inference.yml").write_text(text, encoding="utf-8")
-    return folder
-
-
 @pytest.fixture(scope="module", params=["rapidocr", "paddleocr"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OcrEngine:
     if request.param == "rapidocr":
         return RapidEngine()
     pytest.importorskip("paddleocr", reason="the extra `paddle` is not installed")
     from captioning.ocr.paddle import PaddleEngine
+    from captioning.ocr.paddle_models import write_embedded_models
 
-    folder = paddle_folder(tmp_path_factory.mktemp("paddle"))
+    folder = write_embedded_models(tmp_path_factory.mktemp("paddle"))
     return PaddleEngine(model_dir=folder, engine="onnxruntime")
 
 
@@ -144,12 +97,41 @@ def test_lines_below_the_least_confidence_are_dropped() -> None:
     assert RapidEngine(min_confidence=1.0).read([fixture("sale")]) == [[]]
 
 
-def test_upside_down_text_needs_the_classifier() -> None:
-    picture = np.ascontiguousarray(written(["Fresh Bread Daily"])[::-1, ::-1])
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_turned_picture_is_read_as_if_it_stood(engine: OcrEngine, quarters: int) -> None:
+    lines = ["Fresh Bread Daily", "Open 7 am to 6 pm"]
+    picture = written(lines, size=(420, 200))
+    (found,) = engine.read([np.ascontiguousarray(np.rot90(picture, quarters))])
+    assert [normalise(line.text) for line in found] == [normalise(text) for text in lines]
+    # The box starts where the text does, in the picture as it was given.
+    ends = {1: (0, -1), 2: (-1, 0), 3: (0, 1)}[quarters]
+    way = np.subtract(found[0].box[1], found[0].box[0])
+    assert np.dot(way, ends) > 5 * abs(np.dot(way, ends[::-1]))
+    height, width = np.rot90(picture, quarters).shape[:2]
+    left, top, right, bottom = found[0].bounds
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+
+
+def test_one_line_of_several_on_its_head_needs_the_classifier() -> None:
+    picture = written(["Fresh Bread Daily", "Open 7 am to 6 pm", "Closed on Sunday"])
+    picture = picture.copy()
+    picture[10:80, 10:] = picture[10:80, 10:][::-1, ::-1].copy()
     turned = RapidEngine(use_cls=True).read([picture])[0]
-    assert [normalise(line.text) for line in turned] == ["FreshBreadDaily"]
+    assert normalise(turned[0].text) == "FreshBreadDaily"
     plain = RapidEngine().read([picture])[0]
-    assert [normalise(line.text) for line in plain] != ["FreshBreadDaily"]
+    assert "FreshBreadDaily" not in [normalise(line.text) for line in plain]
+
+
+def test_a_tiny_picture_is_read() -> None:
+    word = Image.fromarray(written(["PAIN"])).crop((28, 30, 118, 62)).resize((50, 18))
+    (line,) = RapidEngine().read([np.asarray(word)])[0]
+    assert (line.text, line.confident) == ("PAIN", True)
+    left, top, right, bottom = line.bounds
+    assert (left, top) < (8, 8)
+    assert (right, bottom) > (42, 10)
+    assert right <= 50
+    assert bottom <= 18
 
 
 def test_reads_real_documents_and_posters(shared: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.language import clean_text, language_of, normalise, script_of
-from captioning.ocr.lines import Line, make_line, text_area
+from captioning.ocr.lines import Line, letter_height, lies_in, make_line, text_area
 
 SQUARE = ((0.0, 0.0), (10.0, 0.0), (10.0, 10.0), (0.0, 10.0))
 
@@ -40,6 +40,8 @@ def test_a_line_is_one_line_and_comes_back_from_plain_values(text: str) -> None:
     assert line.text == line.text.strip()
     assert len(line.text.splitlines()) == 1
     assert Line.from_row(line.to_row()) == line
+    older = {name: value for name, value in line.to_row().items() if name != "mark"}
+    assert Line.from_row(older) == line
     line.text.encode("utf-8")  # a lone surrogate could not be written to a table
 
 
@@ -66,3 +68,15 @@ def test_text_area_is_a_share_of_the_image_and_clipped_to_it() -> None:
     assert text_area([outside], 20, 20) == pytest.approx(0.25)
     assert text_area([tilted], 10, 10) == pytest.approx(0.5)
     assert text_area([], 20, 20) == 0.0
+
+
+def test_a_line_lies_in_a_box_as_it_is_tilted_and_not_in_the_rectangle_around_it() -> None:
+    tilted = make_line("a", [(0, 0), (100, 100), (90, 110), (-10, 10)], 1.0)
+    inside = make_line("b", [(45, 45), (55, 55), (50, 60), (40, 50)], 1.0)
+    corner = make_line("c", [(80, 0), (100, 0), (100, 20), (80, 20)], 1.0)
+    assert tilted
+    assert inside
+    assert corner
+    assert lies_in(inside, tilted)
+    assert not lies_in(corner, tilted)
+    assert letter_height(tilted) == pytest.approx(200**0.5)

@@ -3,7 +3,7 @@
 import math
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioning.ocr.lines import Line, make_line
@@ -92,10 +92,38 @@ def test_a_page_with_very_many_lines() -> None:
     assert read(lines) == [line.text for line in lines]
 
 
+def test_small_words_beside_large_figures_stand_in_their_row() -> None:
+    # The words' lower edge is level with the figures', so their middles are not.
+    lines = [
+        line("Great soap", 20, 0, 200, 30), line("from", 0, 90, 40, 16),
+        line("5.80", 50, 50, 160, 70), line("Ask inside", 20, 135, 180, 24),
+    ]  # fmt: skip
+    assert read(lines) == ["Great soap", "from", "5.80", "Ask inside"]
+    assert read(tilted(lines, 5.0)) == ["Great soap", "from", "5.80", "Ask inside"]
+
+
+def test_words_above_each_other_beside_large_figures_come_first() -> None:
+    lines = [line("now", 0, 55, 40, 16), line("only", 0, 100, 40, 16), line("5", 50, 50, 60, 70)]
+    assert read(lines) == ["now", "only", "5"]
+
+
+def test_labels_far_apart_are_read_one_by_one() -> None:
+    """Two labels below each other and a word beside each: rows, although they form columns."""
+    lines = []
+    for top in (0, 300):
+        lines += [
+            line(f"Treadplates {top}", 0, top, 110), line(f"BENTLEY {top}", 10, top + 50, 80),
+            line(f"{top + 590091}", 140, top + 15, 150, 42),
+            line(f"EMPTY {top}", 420, top + 25, 70, 34),
+        ]  # fmt: skip
+    assert read(lines) == [one.text for one in lines]
+
+
 _numbers = st.floats(0, 1000, allow_nan=False, width=32)
 _boxes = st.tuples(_numbers, _numbers, st.floats(0, 300, width=32), st.floats(0, 300, width=32))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(
         st.tuples(st.sampled_from(["Sale", "大甩卖", "汉", "$5", "A1 店"]), _boxes), max_size=25

@@ -61,7 +61,7 @@ def big(text: str, size: tuple[int, int] = (400, 300), share: float = 0.8) -> Pi
 @pytest.mark.parametrize("period", [60, 90])
 def test_waves_are_no_letter(engine: RapidEngine, period: int) -> None:
     picture = rings(period)
-    assert [found.text.upper() for found in engine._find(picture)] == ["O"], "no false find"
+    assert [found.text.upper() for found in engine._find(picture, 736)] == ["O"], "no false find"
     assert engine.read([picture]) == [[]]
 
 
