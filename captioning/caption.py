@@ -103,8 +103,12 @@ class CaptionRequest:
 
     @property
     def confident_texts(self) -> list[str]:
-        """The texts that long captions must quote, in reading order."""
-        return [line.text for line in self.lines if line.confident]
+        """The texts that long captions must quote, in reading order.
+
+        Lines that say again what another says, such as a watermark's repeats, are not among
+        them.
+        """
+        return [line.text for line in self.lines if line.quoted]
 
     @property
     def image_digest(self) -> str:

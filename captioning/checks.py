@@ -6,10 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from captioning.caption import LANGUAGES, CaptionLanguage, CaptionRequest, Captions, Faults, Level
+from captioning.foreign import looks_foreign
+from captioning.glossary import place_names
 from captioning.language import count_letters, normalise
 from captioning.names import unknown_names
 from captioning.quotes import quotations, strip_quotations
-from captioning.wording import LENGTHS, REPETITION, is_wordless, refuses, repetition, size_of
+from captioning.wording import (
+    LENGTHS,
+    REPETITION,
+    is_wordless,
+    refuses,
+    repetition,
+    size_of,
+)
 
 #: Least share of a caption's words, outside quotations, in its own script.
 PURITY = {"en": 0.9, "zh": 0.7}
@@ -144,6 +153,13 @@ def language_purity(caption: str, language: CaptionLanguage, known: Sequence[str
     return right / words if words else 1.0
 
 
+def in_other_language(caption: str, language: CaptionLanguage, known: Sequence[str] = ()) -> bool:
+    """Whether a caption is not in its language: by its script, and by its commonest words."""
+    if language_purity(caption, language, known) < PURITY[language]:
+        return True
+    return language == "en" and looks_foreign(strip_quotations(caption, known))
+
+
 def find_faults(captions: Captions, request: CaptionRequest) -> Faults:
     """What a captioner can be asked to mend: text left out, and wrong languages."""
     known = known_texts(request)
@@ -158,7 +174,7 @@ def find_faults(captions: Captions, request: CaptionRequest) -> Faults:
         foreign=tuple(
             f"{language}_{level}"
             for language, level, caption in captions
-            if language_purity(caption, language, known) < PURITY[language]
+            if in_other_language(caption, language, known)
         ),
     )
 
@@ -174,7 +190,8 @@ def check_all(captions: Captions, request: CaptionRequest) -> Checks:
     }
     failed = _failed(captions, known)
     invented = {f"{a}_{b}": invented_text(c, known) for a, b, c in captions}
-    names = {f"{a}_{b}": unknown_names(c, a, _names_of(request)) for a, b, c in captions}
+    nameable = _names_of(request)
+    names = {f"{a}_{b}": unknown_names(c, a, nameable) for a, b, c in captions}
     incomplete = find_faults(captions, request).incomplete
     flags = [f"missing_text:{name}" for name in incomplete]
     for kind, captions_failed in failed.items():
@@ -226,14 +243,16 @@ def known_texts(request: CaptionRequest) -> list[str]:
 
 
 def _names_of(request: CaptionRequest) -> list[str]:
-    return known_texts(request) + [tag.name for tag in request.tags]
+    """What names may be taken from; well-known places count in both languages."""
+    known = known_texts(request)
+    return [*known, *(tag.name for tag in request.tags), *place_names(" ".join(known))]
 
 
 def _failed(captions: Captions, known: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The names of the captions that fail each check of a single caption."""
     tests: dict[str, Callable[[CaptionLanguage, Level, str], bool]] = {
         "empty": lambda _, __, text: is_wordless(text),
-        "other_language": lambda lang, _, text: language_purity(text, lang, known) < PURITY[lang],
+        "other_language": lambda lang, _, text: in_other_language(text, lang, known),
         "too_short": lambda lang, level, text: size_of(text, lang, level) < LENGTHS[lang, level][0],
         "too_long": lambda lang, level, text: (
             size_of(strip_quotations(text, known), lang, level) > LENGTHS[lang, level][1]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from captioning.colours import colour_shares, thumbnail, to_lab
+from captioning.language import count_letters, is_han
 from captioning.ocr.lines import Line
 from captioning.ocr.order import is_vertical
 
@@ -17,6 +19,11 @@ Shape = Literal["square", "landscape", "portrait", "wide", "tall"]
 Place = Literal["top", "middle", "bottom", "left", "right", "all"]
 Side = Literal["top", "bottom", "left", "right", "middle"]
 
+#: The main colours cover at least this share of an image, or it has none.
+_RULING = 0.4
+#: From so many characters or words on a line that fills its paragraph is taken for wrapped.
+_WRAPPED_HAN, _WRAPPED_WORDS = 10, 5
+_STOPS = ".!?:;。！？：；"
 _NEUTRAL = frozenset({"black", "grey", "white", "beige", "brown"})
 
 
@@ -35,6 +42,8 @@ class Look:
         lightest: The side that is clearly lighter than the rest.
         halves: Two opposite sides and their colours, where one colour rules each and the
             two differ: such as ``("top", "blue", "bottom", "green")``.
+        shares: What share of the image each of the main colours covers, 0 to 1.
+        mixed: Whether no colours rule it; the main ones are then just the most frequent.
     """
 
     shape: Shape
@@ -46,17 +55,19 @@ class Look:
     plain: bool
     lightest: Side | None
     halves: tuple[Side, str, Side, str] | None
+    shares: tuple[float, ...] = ()
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
 class TextGroup:
-    """Lines that follow each other and stand in one part of the image.
+    """Text that follows each other and stands in one part of the image.
 
     Args:
         place: Which part.
         large: Whether the letters are large for the image.
         vertical: Whether the text runs from top to bottom.
-        texts: The lines, in reading order.
+        texts: The lines, in reading order; lines that run on are one text. None twice.
         mixed: Whether some of the letters are large and some are not.
     """
 
@@ -76,6 +87,9 @@ def describe_look(image: npt.NDArray[np.uint8]) -> Look:
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     shares = colour_shares(small)
     colours, accents = _main_colours(shares)
+    mixed = sum(shares[colour] for colour in colours) < _RULING
+    if mixed:
+        colours, accents = tuple(list(shares)[:3]), ()
     mean = float(light.mean())
     plain = bool(light.std() < 1.5 and lab[..., 1:].std(axis=(0, 1)).max() < 1.5)
     return Look(
@@ -88,6 +102,8 @@ def describe_look(image: npt.NDArray[np.uint8]) -> Look:
         plain=plain,
         lightest=_lightest(light),
         halves=_halves(small),
+        shares=tuple(shares[colour] for colour in colours),
+        mixed=mixed,
     )
 
 
@@ -180,7 +196,7 @@ def group_text(lines: Sequence[Line], width: int, height: int) -> list[TextGroup
         last = groups[-1] if groups else None
         if last and (last.place, last.vertical) == (here.place, here.vertical):
             mixed = last.mixed or last.large != here.large
-            texts = last.texts + here.texts
+            texts = tuple(dict.fromkeys(last.texts + here.texts))
             groups[-1] = replace(last, texts=texts, mixed=mixed, large=last.large and not mixed)
         else:
             groups.append(here)
@@ -212,7 +228,47 @@ def _group_of(paragraph: Sequence[Line], width: int, height: int) -> TextGroup:
     # Large: an eighth of the shorter side, which letters fill but for a fifth.
     large = letters >= 0.125 * min(width, height)
     place = _place(left / width, top / height, right / width, bottom / height)
-    return TextGroup(place, large, vertical, tuple(line.text for line in paragraph))
+    return TextGroup(place, large, vertical, tuple(dict.fromkeys(_passages(paragraph))))
+
+
+def _passages(paragraph: Sequence[Line]) -> list[str]:
+    """The lines of a paragraph, those that run on from one to the next as one text.
+
+    What is joined still holds every line, word for word.
+    """
+    edge = max(line.bounds[2] for line in paragraph)
+    wraps = any(_breaks_off(line, below) for line, below in pairwise(paragraph))
+    passages = [paragraph[0].text]
+    for line, below in pairwise(paragraph):
+        if _breaks_off(line, below) or (_fills(line, edge) and (wraps or _is_han(line))):
+            apart = "" if is_han(line.text[-1]) or is_han(below.text[0]) else " "
+            passages[-1] += apart + below.text
+        else:
+            passages.append(below.text)
+    return passages
+
+
+def _breaks_off(line: Line, below: Line) -> bool:
+    """Whether a sentence in Latin letters goes on with a small letter in the next line."""
+    if is_vertical(line) or _is_han(line) or line.text[-1] in _STOPS:
+        return False
+    words = max(count_letters(text).latin_words for text in (line.text, below.text))
+    return below.text[0].islower() and words > 1
+
+
+def _fills(line: Line, edge: float) -> bool:
+    """Whether a line is long, ends where its paragraph does, and may go on in the next."""
+    _, top, right, bottom = line.bounds
+    if is_vertical(line) or edge - right > 1.5 * (bottom - top):
+        return False
+    letters = count_letters(line.text)
+    if letters.han:
+        return letters.han >= _WRAPPED_HAN and line.text[-1] not in _STOPS
+    return letters.latin_words >= _WRAPPED_WORDS
+
+
+def _is_han(line: Line) -> bool:
+    return count_letters(line.text).han > 0
 
 
 def _place(left: float, top: float, right: float, bottom: float) -> Place:

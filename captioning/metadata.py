@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from captioning.foreign import looks_foreign
 from captioning.language import Language, clean_text, count_letters, language_of
 from captioning.quotes import strip_quotations
 
@@ -90,7 +91,7 @@ def _json_object(meta: str | None) -> dict[str, Any]:
 def _given(value: object, language: Language | None = None) -> Given | None:
     if not isinstance(value, str):
         return None
-    text = clean_text(_MARKUP.sub(" ", html.unescape(value)))
+    text = _unescaped(clean_text(_MARKUP.sub(" ", html.unescape(value))))
     letters = count_letters(text)
     if not (letters.latin or letters.han or letters.other) or _NOT_PROSE.match(text):
         return None
@@ -99,7 +100,15 @@ def _given(value: object, language: Language | None = None) -> Given | None:
     # A sentence is in the language of what it says, and not of what it quotes.
     said = strip_quotations(text)
     own = _prose_language(said) if said != text and _has_words(said) else None
-    return Given(text, own or language or _prose_language(text))
+    spoken = own or language or _prose_language(text)
+    return Given(text, "other" if spoken == "en" and looks_foreign(said) else spoken)
+
+
+def _unescaped(text: str) -> str:
+    """Without the quotation marks that a CSV file put around it, and doubled inside (RFC 4180)."""
+    if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1].replace('""', ""):
+        return text[1:-1].replace('""', '"').strip()
+    return text
 
 
 def _has_words(text: str) -> bool:

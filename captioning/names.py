@@ -18,6 +18,8 @@ _WORD = r"[^\W\d_]+(?:['’.-][^\W\d_]+)*"
 _RUN = re.compile(rf"{_WORD}(?:[ ](?:(?:of|the|de|la|van|von|and)[ ])*{_WORD})*")
 _SINGLE = re.compile(_WORD)
 _SENTENCE = re.compile(r"[.!?:;。！？：；,，、()（）\n“”\"]+\s*")
+# A stop inside a quotation ends the sentence outside of it, too.
+_CLOSED = re.compile(r"([.!?。！？…])([”\"’」』»]+)(?=\s|$)")
 _LINKS = frozenset({"of", "the", "de", "la", "van", "von", "and"})
 _SURNAMES = (
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎"
@@ -45,6 +47,9 @@ _WORDS = (
     "eu dna qr cgi 3d 2d suv atm dj dvd cd pc "
 )
 _COMMON = frozenset(_WORDS.split())
+_OPENING = frozenset(
+    {"a", "an", "the", "this", "these", "its", "their", "in", "on", "at", "near", "some", "two"}
+)
 
 
 def unknown_names(caption: str, language: CaptionLanguage, known: Sequence[str]) -> list[str]:
@@ -58,7 +63,7 @@ def unknown_names(caption: str, language: CaptionLanguage, known: Sequence[str])
     Returns:
         The names, as written, in order and without repeats.
     """
-    text = strip_quotations(caption, known)
+    text = strip_quotations(_CLOSED.sub(r"\1\2\1", caption), known)
     found = list(_capitalised(text, starts_count=language == "zh"))
     if language == "zh":
         found += [next(filter(None, match)) for match in _CHINESE.findall(text)]
@@ -91,8 +96,8 @@ def _capitalised(text: str, *, starts_count: bool) -> Iterable[str]:
 def _as_name(run: list[str], *, lone: bool) -> Iterable[str]:
     while run and run[-1] in _LINKS:
         run.pop()
-    # An article that starts the sentence belongs to no name.
-    if len(run) > 1 and run[0].casefold() in {"a", "an", "the", "this", "in", "on", "at"}:
+    # An article, or the like, that starts the sentence belongs to no name.
+    if len(run) > 1 and run[0].casefold() in _OPENING:
         run = run[1:]
         lone = False
     if run and not (lone and len(run) == 1) and not all(len(w) < 2 for w in run):

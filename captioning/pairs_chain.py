@@ -46,7 +46,7 @@ class Side:
     @property
     def texts(self) -> list[str]:
         """The confident lines, in reading order."""
-        return [line.text for line in self.lines if line.confident]
+        return [line.text for line in self.lines if line.quoted]
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ def find_differences(source: Side, target: Side) -> tuple[Difference, ...]:
 
 def text_differences(source: Side, target: Side) -> list[Difference]:
     """Confident lines of text that were changed, added or removed, in reading order."""
-    before = [line for line in source.lines if line.confident]
-    after = [line for line in target.lines if line.confident]
+    before = [line for line in source.lines if line.quoted]
+    after = [line for line in target.lines if line.quoted]
     old, new = ([normalise(line.text) for line in lines] for lines in (before, after))
     if sorted(old) == sorted(new):
         return []

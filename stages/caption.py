@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -40,7 +42,7 @@ from stages.contract import (
 )
 from stages.corpus import Corpus, Partition
 from stages.embed import EmbedSettings
-from stages.images import IMAGE_COLUMNS, map_images
+from stages.images import IMAGE_COLUMNS, ImageReader, decode, map_images
 from stages.schemas import CAPTION
 from stages.storage import Storage
 from stages.tagging import Tagger, TagSettings
@@ -71,7 +73,8 @@ class CaptionSettings(StageSettings):
     answers: int = Field(default=2, ge=1, le=10)
     """How often an image is asked about before it goes into quarantine."""
     concurrency: int = Field(default=1, ge=1, le=1024)
-    """Images in flight in one worker: requests to the endpoint, or threads."""
+    """Images in flight in one worker: requests to the endpoint, or threads. A run with N workers
+    (``run.workers``) keeps N times as many in flight."""
 
     base_url: str | None = None
     """The endpoint, such as http://localhost:8000/v1."""
@@ -84,9 +87,10 @@ class CaptionSettings(StageSettings):
     response_format: Literal["auto", "json_schema", "json_object", "none"] = "auto"
     """How the endpoint is told the form of the answer; ``auto`` finds what it takes."""
     requests_per_minute: int | None = Field(default=None, ge=1)
-    """Most requests one worker sends to the endpoint."""
+    """Most requests that one worker sends: divide what the endpoint allows by ``run.workers``,
+    and set that, or a cluster sends as many times more as it has room for workers."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
-    """Most tokens, of prompts and answers, one worker uses."""
+    """Most tokens, of prompts and answers, that one worker uses; to be divided likewise."""
     prompt_price: float = Field(default=0.0, ge=0.0)
     """Price of a million prompt tokens, in your currency; for the sums in events and report."""
     completion_price: float = Field(default=0.0, ge=0.0)
@@ -196,7 +200,7 @@ class CaptionStage(MapStage):
     """Captions the images that ``dedup`` kept, by the text ``ocr`` read in them."""
 
     name = "caption"
-    version = 2
+    version = 3
     reads = (
         Reads("items", (*IMAGE_COLUMNS, "width", "height", "alt_text", "language", "meta")),
         Reads("dedup", where="keep"),
@@ -261,8 +265,7 @@ class CaptionStage(MapStage):
         if isinstance(self._backend, BatchBackend):
             results = self._caption_batches(table, self._backend)
         else:
-            threads = self.settings.concurrency
-            results = map_images(table, self.storage, self._caption, threads=threads)
+            results = self._caption_each(table)
         output = split_results(table, results, CAPTION)
         output.metrics = self._metrics(table.num_rows, time.perf_counter() - started)
         return output
@@ -274,6 +277,29 @@ class CaptionStage(MapStage):
         tags = self._tagger.tags(table.column(_TAGS))
         column = pa.array([[each._asdict() for each in row] for row in tags], _TAG_COLUMN)
         return table.set_column(table.column_names.index(_TAGS), _TAGS, column)
+
+    def _caption_each(self, table: pa.Table) -> list[dict[str, Any] | ItemError]:
+        """Caption row by row, ``concurrency`` of them in flight until no row is left.
+
+        Not by ``map_images``, which reads only so far ahead of the oldest row in flight: one
+        answer that takes a minute would leave the endpoint idle.
+        """
+        with (
+            ImageReader(self.storage) as reader,
+            ThreadPoolExecutor(self.settings.concurrency) as pool,
+        ):
+            return list(pool.map(partial(self._caption_row, reader), table.to_pylist()))
+
+    def _caption_row(self, reader: ImageReader, row: dict[str, Any]) -> dict[str, Any] | ItemError:
+        try:
+            data = reader.read(row)
+            return self._caption(decode(data), {**row, "data": data})
+        except ItemError as error:
+            return error
+        except (UnavailableError, MemoryError):
+            raise  # the store, the endpoint or the machine: the runner tries again
+        except Exception as error:  # noqa: BLE001 - the item is quarantined with this reason
+            return ItemError(Reason.STAGE_ERROR, f"{type(error).__name__}: {error}")
 
     def _caption(self, image: Image.Image, row: dict[str, Any]) -> dict[str, Any]:
         try:

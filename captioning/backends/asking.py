@@ -52,7 +52,9 @@ def as_answer(captions: Captions) -> str:
 
 
 def _listed_lines(lines: Sequence[Line]) -> str:
-    listed = [line.text if line.confident else f"{line.text} (uncertain)" for line in lines]
+    """The lines, but not those that say again what another says."""
+    once = [line for line in lines if line.mark == "none"]
+    listed = [line.text if line.confident else f"{line.text} (uncertain)" for line in once]
     return "\n".join(listed) or "(none)"
 
 

@@ -1,22 +1,29 @@
-"""The composer's English."""
+"""The composer's English.
+
+Quotation marks hold text that the image shows, and nothing else: whoever learns to draw text
+from captions takes them at their word.
+"""
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 
-from captioning.backends.facts import Facts, quoted_within, spoken_in, word_or_quote
+from captioning.backends.english_look import (
+    SHAPES,
+    colours,
+    light_sentences,
+    listed,
+    look_sentence,
+    noun,
+    sentence,
+)
+from captioning.backends.facts import Facts, holds_quotation, quoted_within
 from captioning.composition import Look, TextGroup
-from captioning.language import language_of
+from captioning.language import script_of
 from captioning.quotes import quote
 
-_SHAPES = {
-    "square": "square",
-    "landscape": "landscape-format",
-    "portrait": "portrait-format",
-    "wide": "wide",
-    "tall": "tall, narrow",
-}
 _PLACES = {
     "top": "at the top",
     "middle": "in the middle",
@@ -25,155 +32,202 @@ _PLACES = {
     "right": "on the right",
     "all": "across the whole image",
 }
-_LIGHTEST = {
-    "top": "towards the top",
-    "bottom": "towards the bottom",
-    "left": "towards the left",
-    "right": "towards the right",
-    "middle": "in the middle",
+#: A portrait would be of a person.
+_WISHED_SHAPES = {
+    "square": "square",
+    "landscape": "horizontal",
+    "portrait": "vertical",
+    "wide": "wide",
+    "tall": "tall and narrow",
 }
-_SIDES = {
-    "top": "upper part",
-    "bottom": "lower part",
-    "left": "left side",
-    "right": "right side",
-    "middle": "middle",
+_SCRIPTS = {
+    "latin": ("Latin letters",),
+    "han": ("Chinese characters",),
+    "mixed": ("Chinese characters", "Latin letters"),
+    "other": ("text",),
 }
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _LEADING_WORDS = frozenset(
     ("a", "an", "the", "this", "these", "there", "two", "three", "several", "some", "many")
 )
-_SHORT_TEXT = 40
+_SHORT_TEXT = 60
 _MEDIUM_TEXT = 240
 _MOST_TAGS = 5
+_MOST_MENTIONS = 4
 _ARTICLE = re.compile(r"^(?:an?|the|some) ", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+#: Where a wish can end early.
+_CUT = re.compile(
+    r"[,;:]? (?:with|while|as|on|in|at|near|next to|beside|behind|during|from|under|over|along) "
+    r"|[,;] "
+)
+_BEING = re.compile(r"\b(?:is|are|was|were) (\w+ing)\b")
+_DANGLING = re.compile(r"(?: (?:and|or|to|of|a|an|the|is|are))+$")
+_FEWEST_WORDS = 3
 
 
 def tags(facts: Facts) -> str:
     """Words, separated by commas."""
     look = facts.look
-    words = [word_or_quote(word, "en") for word in facts.metadata.keywords]
-    words += alt_as_list(facts)
+    words = [*facts.keywords("en"), *facts.things("en")]
+    words += filter(None, (facts.place("en") or "").split(", "))
     words += [_ARTICLE.sub("", tag.name) for tag in facts.tags]
-    words += [quote(text, "en") for text in facts.words if len(text) <= _SHORT_TEXT][:4]
-    if facts.words:
-        names = {"en": "English text", "zh": "Chinese text", "other": "text"}
-        languages = {language_of(text) for text in facts.words}
-        words += [names[language] for language in sorted(languages - {"other"} or languages)]
+    words += [quote(text, "en") for text in facts.headlines if len(text) <= _SHORT_TEXT][:4]
+    scripts = [name for text in facts.words for name in _SCRIPTS[script_of(text)]]
+    words += [name for name in scripts if name != "text"] or scripts
     words += ["black and white"] if look.monochrome else [*look.colours, *look.accents]
-    words += [_SHAPES[look.shape].replace("-", " ").replace(",", " and")]
+    words += [SHAPES[look.shape].replace("-", " ").replace(",", " and")]
     words += [look.tone] if look.tone else []
     if look.background and not look.plain:
         words.append(f"{look.background} background")
     return ", ".join(dict.fromkeys(words))
 
 
-def alt_as_list(facts: Facts) -> list[str]:
-    """The alt text where it is itself a list of words."""
-    alt = facts.metadata.alt
-    if alt is None or not spoken_in(alt, "en"):
-        return []
-    parts = [part.strip(" .") for part in alt.text.split(",")]
-    return parts if len(parts) > 2 and all(p and len(p.split()) < 4 for p in parts) else []
-
-
 def short(facts: Facts) -> str:
     """One sentence on the whole image."""
-    alt = facts.metadata.alt
-    if alt is not None and spoken_in(alt, "en"):
-        return _sentence(_first_sentence(alt.text, 200))
-    parts = [_named(facts.look, seen=_seen(facts, 2))]
-    quoted, left = quoted_within(facts.words, _SHORT_TEXT, "en")
-    if quoted and len(facts.words[0]) <= _SHORT_TEXT:
-        shown = [*quoted[:2], *(["more"] if left or quoted[2:] else [])]
-        parts.append(f"showing the text {_listed(shown)}")
-    elif quoted:
-        parts.append(f"with {_lines(len(facts.words))} of text")
-    if alt is not None:
-        parts.append(f"originally captioned {quote(_cut(alt.text, 160), 'en')}")
-    elif facts.metadata.keywords:
-        words = [quote(word.text, "en") for word in facts.metadata.keywords[:2]]
-        parts.append(f"tagged {_listed(words)}")
-    return _sentence(", ".join(parts))
+    told = facts.told("en")
+    if told is not None:
+        return sentence(_first_sentence(told, 200))
+    named = noun(facts.look)
+    seen = _seen(facts, 2)
+    named += f" that seems to show {seen}" if seen else ""
+    shown = [quote(text, "en") for text in facts.headlines[:2]]
+    if len("".join(shown)) > _SHORT_TEXT:
+        shown = shown[:1]
+    if shown:
+        more = len(facts.words) > len(shown)
+        named += f" with the text {listed([*shown, *(['more'] if more else [])])}"
+    elif facts.words:
+        named += f" with {_lines(facts.lines)} of text"
+    parts = [named]
+    if facts.look.mixed and not facts.words:
+        parts = [f"{named} in {colours(facts.look)}"]
+    elif not (facts.look.plain or facts.look.monochrome):
+        parts.append(f"{'in ' if facts.look.mixed else ''}{colours(facts.look)}")
+    keywords = facts.keywords("en")[:2]
+    if keywords:
+        parts.append(f"filed under {listed(keywords)}")
+    elif mentions := _mentions(facts):
+        parts.append(f"whose Chinese description mentions {mentions}")
+    return sentence(", ".join(parts))
 
 
 def medium(facts: Facts) -> str:
     """A few sentences, with as much of the text as fits."""
-    sentences = [*_told(facts, 300), _look_sentence(facts), *_seen_sentence(facts, 3)]
-    sentences += _keyword_sentence(facts, 3)
+    told = _told(facts, 300)
+    sentences = [*told, look_sentence(facts.look, told=bool(told)), *_seen_sentence(facts, 3)]
+    sentences += [*_keyword_sentence(facts, 3), *_mention_sentence(facts)]
     quoted, left = quoted_within(facts.words, _MEDIUM_TEXT, "en")
     if quoted:
-        more = f", followed by {_lines(left, more=True)}" if left else ""
-        sentences.append(f"The text in it reads {_listed(quoted)}{more}.")
+        start = facts.choices("en", "text").choice(("The text in it reads", "The text reads"))
+        sentences.append(
+            sentence(f"{start} {listed(quoted)}{', among other text' if left else ''}")
+        )
     return " ".join(sentences)
 
 
 def long(facts: Facts) -> str:
     """All that is known, with every confident line of text."""
-    sentences = [*_told(facts), _look_sentence(facts), *_light_sentences(facts.look)]
+    told = _told(facts)
+    sentences = [*told, look_sentence(facts.look, told=bool(told))]
+    sentences += light_sentences(facts.look, shares=not facts.words)
     sentences += [*_seen_sentence(facts, _MOST_TAGS), *_keyword_sentence(facts)]
-    if facts.metadata.place is not None:
-        sentences.append(f"The given location is {word_or_quote(facts.metadata.place, 'en')}.")
+    sentences += _mention_sentence(facts)
+    title = facts.title("en")
+    if title is not None:
+        sentences.append(sentence(f"It goes under the title {_cut(title, 200)}"))
+    place = facts.place("en")
+    if place is not None:
+        sentences.append(sentence(f"The location is given as {place}"))
     return " ".join([*sentences, *_text_sentences(facts)])
 
 
 def prompt(facts: Facts) -> str:
     """What someone might type who wants such an image; leaves most of it out."""
-    choices = facts.choices("en")
-    subject = _wish(facts)
-    extras = (
-        [] if not facts.words else [f"with the text {quote(choices.choice(facts.words), 'en')}"]
-    )
-    extras.append(
-        "in black and white" if facts.look.monochrome else f"{_listed(facts.look.colours)} tones"
-    )
+    lots = facts.choices("en")
+    subject = _wish(facts, lots)
+    # The first texts are the largest: nobody asks for the small print.
+    text = quote(lots.choice(facts.headlines[:3]), "en") if facts.headlines else None
+    tones = _wished_colours(facts.look)
     if subject is None:
-        if facts.words:
-            return f"an image {extras[0]}"
-        return f"an image in {extras[-1].removeprefix('in ')}"
-    if choices.random() < 0.5:
+        return lots.choice(_without_subject(facts, text, tones))
+    if lots.random() < 0.4:
         return subject
-    return f"{subject}, {choices.choice(extras)}"
+    extras = [tones if facts.look.monochrome or facts.look.plain else f"{tones} tones"]
+    if text is not None and not holds_quotation(subject):
+        extras += [f"with the text {text}"] * 2
+    return f"{subject}, {lots.choice(extras)}"
+
+
+def _without_subject(facts: Facts, text: str | None, tones: str) -> tuple[str, ...]:
+    """Wishes of someone who says nothing of what is to be seen."""
+    if text is not None:
+        wishes = (f"image that says {text}", f"picture with the words {text}")
+        return (*wishes, f"{tones} image with {text} on it", f"{text}, {tones}")
+    if facts.words:
+        return (f"{tones} image with some text", f"some lines of text, {tones}")
+    shape = _WISHED_SHAPES[facts.look.shape]
+    return (f"something in {tones}", f"{shape} image, {tones}", f"{tones} picture")
 
 
 def missing_text(texts: Sequence[str]) -> str:
     """A sentence that adds lines of text a caption left out."""
-    return f"It also shows the text {_listed([quote(text, 'en') for text in texts])}."
+    return sentence(f"It also shows the text {listed([quote(text, 'en') for text in texts])}")
 
 
-def _wish(facts: Facts) -> str | None:
+def _wish(facts: Facts, lots: random.Random) -> str | None:
     """The subject of a prompt, from what came with the image."""
-    given = [facts.metadata.alt, facts.metadata.title]
-    for text in (g.text for g in given if g is not None and spoken_in(g, "en")):
-        first = _first_sentence(text, 120).rstrip(" .!")
+    told = facts.told("en")
+    if told is not None:
+        first = _first_sentence(told, 120).rstrip(" .!…")
         head, _, rest = first.partition(" ")
-        return f"{head.lower()} {rest}" if head.lower() in _LEADING_WORDS else first
-    words = [word.text for word in facts.metadata.keywords if word.language == "en"]
-    return ", ".join(words[:2]) or _seen(facts, 1)
+        first = f"{head.lower()} {rest}" if head.lower() in _LEADING_WORDS else first
+        return _BEING.sub(r"\1", _shortened(first, lots))
+    things = facts.keywords("en") or [each.en for each in facts.mentions("en")]
+    return ", ".join(things[:2]) or _seen(facts, lots.choice((1, 2)))
+
+
+def _shortened(text: str, lots: random.Random) -> str:
+    """A wish that ends early, or all of it."""
+    if holds_quotation(text):
+        return text
+    heads = [text[: found.start()] for found in _CUT.finditer(text)]
+    heads = [_DANGLING.sub("", head) for head in heads]
+    heads = [each for each in heads if len(each.split()) >= _FEWEST_WORDS and each[-2:] != "ed"]
+    return lots.choice([*heads, text])
+
+
+def _wished_colours(look: Look) -> str:
+    if look.monochrome:
+        return "black and white"
+    return listed(look.colours[:2])
 
 
 def _told(facts: Facts, most: int = 1000) -> list[str]:
-    """The alt text and the title, as sentences."""
-    meta = facts.metadata
-    sentences = []
-    if meta.alt is not None and spoken_in(meta.alt, "en"):
-        sentences.append(_sentence(_cut(meta.alt.text, most)))
-    elif meta.alt is not None:
-        sentences.append(f"Its original caption reads {quote(meta.alt.text, 'en')}.")
-    if meta.title is not None:
-        sentences.append(f"Its title is {quote(meta.title.text, 'en')}.")
-    return sentences
+    """What came with the image, as a sentence."""
+    told = facts.told("en")
+    return [] if told is None else [sentence(_cut(told, most))]
 
 
 def _keyword_sentence(facts: Facts, most: int | None = None) -> list[str]:
-    words = [quote(word.text, "en") for word in facts.metadata.keywords[:most]]
-    return [f"It is tagged {_listed(words)}."] if words else []
+    words = facts.keywords("en")[:most]
+    return [sentence(f"It is filed under {listed(words)}")] if words else []
+
+
+def _mentions(facts: Facts) -> str | None:
+    names = [each.en for each in facts.mentions("en")][:_MOST_MENTIONS]
+    return listed(names) if names else None
+
+
+def _mention_sentence(facts: Facts) -> list[str]:
+    mentions = _mentions(facts)
+    return [f"Its Chinese description mentions {mentions}."] if mentions else []
 
 
 def _seen(facts: Facts, most: int) -> str | None:
-    names = [tag.name for tag in facts.tags[:most]]
-    return _listed(names) if names else None
+    known = {word.casefold() for word in facts.keywords("en")}
+    names = [tag.name for tag in facts.tags if _ARTICLE.sub("", tag.name).casefold() not in known]
+    return listed(names[:most]) if names else None
 
 
 def _seen_sentence(facts: Facts, most: int) -> list[str]:
@@ -181,62 +235,21 @@ def _seen_sentence(facts: Facts, most: int) -> list[str]:
     return [f"It seems to show {seen}."] if seen else []
 
 
-def _look_sentence(facts: Facts) -> str:
-    look = facts.look
-    sentence = _named(look)
-    if facts.metadata.alt or facts.metadata.title:
-        noun = f"the {' '.join([*_tone(look), _SHAPES[look.shape]])} image is"
-        kind = f"mainly {_colours(look)}"
-        kind = "black and white" if look.monochrome else kind
-        sentence = f"{noun} {f'plain {look.colours[0]}' if look.plain else kind}"
-    if look.background and not look.plain:
-        sentence += f", with an even {look.background} background"
-    return _sentence(sentence)
-
-
-def _light_sentences(look: Look) -> list[str]:
-    sentences: list[str] = []
-    if look.plain:
-        return sentences
-    if look.halves and not look.monochrome:
-        one, first, other, second = look.halves
-        sentences.append(f"The {_SIDES[one]} is mainly {first}, the {_SIDES[other]} {second}.")
-    if look.lightest and not look.background:
-        sentences.append(f"The image is lightest {_LIGHTEST[look.lightest]}.")
-    return sentences
-
-
-def _named(look: Look, seen: str | None = None) -> str:
-    """Such as: a dark landscape-format image, mainly brown and grey with some red."""
-    shape = _SHAPES[look.shape]
-    showing = f" that seems to show {seen}" if seen else ""
-    if look.plain:
-        return _with_article(f"plain {look.colours[0]} {shape} image") + showing
-    words = [*_tone(look), shape, *(["black-and-white"] if look.monochrome else [])]
-    noun = _with_article(" ".join([*words, "image"])) + showing
-    return noun if look.monochrome else f"{noun}, mainly {_colours(look)}"
-
-
-def _tone(look: Look) -> list[str]:
-    return [look.tone] if look.tone and not look.plain else []
-
-
-def _colours(look: Look) -> str:
-    main = _listed(look.colours)
-    return f"{main} with some {_listed(look.accents)}" if look.accents else main
-
-
 def _text_sentences(facts: Facts) -> list[str]:
     groups = facts.groups
     sentences = []
     if len(groups) > 5:
         every = [quote(text, "en") for text in facts.texts]
-        sentences.append(f"The text in it reads, in order: {', '.join(every)}.")
+        sentences.append(sentence(f"The text in it reads, in order: {', '.join(every)}"))
     else:
         for group, previous in zip(groups, (None, *groups), strict=False):
             sentences.append(_group_sentence(group, previous))
-    if facts.unsure:
-        sentences.append(_unsure_sentence(facts))
+    if facts.repeated:
+        sentences.append("Some of the text is repeated over the image.")
+    if facts.unsure and facts.texts:
+        verb = "is" if facts.unsure == 1 else "are"
+        lines = _lines(facts.unsure, more=True).capitalize()
+        sentences.append(f"{lines} of text {verb} hard to read.")
     return sentences
 
 
@@ -248,35 +261,12 @@ def _group_sentence(group: TextGroup, previous: TextGroup | None) -> str:
     else:
         subject = "vertical text reads" if group.vertical else "the text reads"
     partly = ", partly in large letters" if group.mixed else ""
-    return _sentence(f"{start}, {subject} {_listed([quote(t, 'en') for t in group.texts])}{partly}")
-
-
-def _unsure_sentence(facts: Facts) -> str:
-    if not facts.texts:
-        return "The image also contains text that is not clearly legible."
-    verb = "is" if facts.unsure == 1 else "are"
-    return f"{_lines(facts.unsure, more=True).capitalize()} of text {verb} not clearly legible."
+    return sentence(f"{start}, {subject} {listed([quote(t, 'en') for t in group.texts])}{partly}")
 
 
 def _lines(count: int, *, more: bool = False) -> str:
     number = _NUMBERS[count] if count < len(_NUMBERS) else str(count)
     return f"{number} {'more ' if more else ''}{'line' if count == 1 else 'lines'}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
-def _sentence(text: str) -> str:
-    """With a capital, unless the first word has its own spelling, and a full stop."""
-    word = text.split(" ", 1)[0]
-    if word.islower() and word.isalpha():
-        text = text[0].upper() + text[1:]
-    return text if text.rstrip("”\"')’").endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _first_sentence(text: str, most: int) -> str:

@@ -41,6 +41,7 @@ class Server:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.in_flight = self.most_in_flight = 0
+        self.history: list[tuple[float, int]] = []
         self.delay = 0.0
         self._lock = threading.Lock()
         server = self
@@ -78,11 +79,25 @@ class Server:
             step = self.script.pop(0) if self.script else None
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            self.history.append((time.monotonic(), self.in_flight))
         time.sleep(self.delay)
         answer = self.rule(request) if step is None else step() if callable(step) else step
         with self._lock:
             self.in_flight -= 1
+            self.history.append((time.monotonic(), self.in_flight))
         return answer
+
+    def mean_in_flight(self, requests: int) -> float:
+        """Requests in flight on average, while the last of so many had not yet arrived."""
+        total, arrived, (before, count) = 0.0, 1, self.history[0]
+        first = before
+        for moment, now in self.history[1:]:
+            total += count * (moment - before)
+            arrived += now > count
+            before, count = moment, now
+            if arrived == requests:
+                break
+        return total / (before - first)
 
     def close(self) -> None:
         """Stop listening."""

@@ -87,3 +87,14 @@ def test_a_sentence_is_in_the_language_of_what_it_says_and_not_of_what_it_quotes
     chinese = read_metadata("海报，写着“Spring Music Festival, every Friday night”", "en").alt
     quoted = read_metadata("“家常菜”", "en").alt
     assert [g.language for g in (english, chinese, quoted) if g] == ["en", "zh", "en"]
+
+
+def test_the_marks_of_a_csv_file_are_taken_off() -> None:
+    found = [
+        read_metadata(alt).alt for alt in ('"A ""blue"" door"', '"A blue door"', 'He said "no"')
+    ]
+    assert [each and each.text for each in found] == [
+        'A "blue" door',
+        "A blue door",
+        'He said "no"',
+    ]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 from ray.cluster_utils import Cluster
 
 from pipeline.ray_executor import _slots
+from pipeline.registry import stages_of
+from pipeline.rendered import render_pairs
 from pipeline.runner import Runner
 from stages.contract import Resources
 from tests.conftest import ROOT
@@ -33,10 +37,11 @@ def cluster() -> Iterator[str]:
         made.shutdown()
 
 
-def run_on(address: str, config: Path) -> subprocess.CompletedProcess[str]:
+def run_on(address: str, config: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """A command, ``run`` by default, with a configuration on the cluster."""
     environment = {**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "run", str(config)],
+        [sys.executable, "-m", "pipeline.cli", *(command or ("run",)), str(config)],
         env=environment,
         capture_output=True,
         text=True,
@@ -65,6 +70,33 @@ def test_a_cluster_gives_the_rows_of_one_machine(cluster: str, tmp_path: Path) -
     wide = run_on(cluster, tmp_path / "wide.yaml")
     assert wide.returncode == 2
     assert "no room for a worker that needs 2 CPUs" in " ".join(wide.stderr.split())
+
+
+@pytest.mark.slow
+def test_pairs_on_a_cluster_are_those_of_one_machine(cluster: str, tmp_path: Path) -> None:
+    # Two groups of twelve versions of an image: as many pairs as make two pieces of work.
+    edits = 11
+    render_pairs(tmp_path / "posters", 2, seed=3, edits=edits)
+    source = str(tmp_path / "posters" / "images.jsonl")
+    corpus = tmp_path / "corpus"
+    config = config_for(source, str(corpus), pairs={"enabled": True})
+    for stage in stages_of(config):
+        if stage.name != "shard":
+            Runner(config).run(stage.name)
+    local = tables(str(corpus))
+    assert len(list((corpus / "pairs" / "_pieces").iterdir())) == 2
+    pairs = pa.concat_tables(local["pairs"].values())
+    assert pairs["kind"].to_pylist() == ["edit"] * (2 * edits * (edits + 1))
+
+    for table in ("pairs", "paired"):
+        shutil.rmtree(corpus / table)
+    raw = yaml.safe_load(config.to_yaml())
+    raw["run"]["executor"] = "ray"
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
+    done = run_on(cluster, tmp_path / "run.yaml", "stage", "pairs")
+    assert done.returncode == 0, done.stderr
+    assert len(list((corpus / "pairs" / "_pieces").iterdir())) == 2
+    assert tables(str(corpus)) == local
 
 
 def test_workers_are_counted_node_by_node() -> None:
