@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from generator.codecs import ImageCodec, to_pixels
 from generator.s3dit.packing import padding
 
 Size = tuple[int, int]
@@ -43,6 +44,13 @@ class DataSet(Protocol):
 
         Where there are several captions, ``draw`` is to choose.
         """
+
+
+class CaptionedData(DataSet, Protocol):
+    """Items whose captions can be listed."""
+
+    def captions(self, index: int) -> Sequence[str]:
+        """All captions that :meth:`DataSet.load` chooses from."""
 
 
 class Listed:
@@ -75,6 +83,67 @@ class Listed:
         """See :class:`DataSet`."""
         del draw
         return self._samples[index][:2]
+
+
+class Remembered:
+    """Latents in memory, each with several captions of which one is chosen when it is its turn.
+
+    For data that fits: an image is read, shrunk and encoded once, not once an epoch.
+
+    Args:
+        samples: Latent, captions and weight of each.
+        factor: Pixels along a latent pixel.
+
+    Raises:
+        ValueError: If an item has no caption.
+    """
+
+    def __init__(self, samples: Iterable[tuple[Tensor, Sequence[str], float]], factor: int) -> None:
+        self._samples = [(latent, tuple(texts), weight) for latent, texts, weight in samples]
+        self._factor = factor
+        for index, (_, texts, _) in enumerate(self._samples):
+            if not texts:
+                raise ValueError(f"item {index} has no caption; give it an empty one")
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def size(self, index: int) -> Size:
+        """See :class:`DataSet`."""
+        shape = self._samples[index][0].shape
+        return (shape[-2] * self._factor, shape[-1] * self._factor)
+
+    def weight(self, index: int) -> float:
+        """See :class:`DataSet`."""
+        return self._samples[index][2]
+
+    def load(self, index: int, draw: np.random.Generator) -> tuple[Picture, str]:
+        """See :class:`DataSet`."""
+        latent, texts, _ = self._samples[index]
+        return latent, texts[int(draw.integers(len(texts)))]
+
+
+def remember(data: CaptionedData, codec: ImageCodec, size: Size) -> Remembered:
+    """Read every item once and keep its latent.
+
+    Args:
+        data: The items, such as :class:`generator.shards.Shards`.
+        codec: For their images.
+        size: Height and width in pixels that every image is brought to, see :func:`fit`.
+
+    Raises:
+        ValueError: If the size does not divide by the codec's factor, or an item has no caption.
+    """
+    draw = np.random.default_rng(0)
+
+    def items() -> Iterator[tuple[Tensor, Sequence[str], float]]:
+        for index in range(len(data)):
+            picture, _ = data.load(index, draw)
+            if not isinstance(picture, Tensor):
+                picture = codec.encode([to_pixels(fit(picture, size))])[0]
+            yield picture, data.captions(index), data.weight(index)
+
+    return Remembered(items(), codec.factor)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,13 @@ class Shards:
         sample = self._samples[index]
         return json.loads(self._bytes(sample, "json"))
 
+    def captions(self, index: int) -> list[str]:
+        """Captions of the levels and languages asked for; alt text where there are none."""
+        record = self.record(index)
+        captions = record.get("captions") or {}
+        found = [(captions.get(language) or {}).get(level) for language, level in self._names]
+        return [text for text in found if text] or [record.get("alt_text") or ""]
+
     def load(self, index: int, draw: np.random.Generator) -> tuple[Picture, str]:
         """See :class:`generator.data.DataSet`; alt text where there is no caption.
 
@@ -102,15 +109,8 @@ class Shards:
             raise ShardError(
                 f"{sample.tar}: {sample.key}.{sample.extension} cannot be decoded: {error}"
             ) from error
-        return np.asarray(upright), self._caption(self.record(index), draw)
-
-    def _caption(self, record: Mapping[str, Any], draw: np.random.Generator) -> str:
-        captions = record.get("captions") or {}
-        found = [(captions.get(language) or {}).get(level) for language, level in self._names]
-        known = [text for text in found if text]
-        if not known:
-            return record.get("alt_text") or ""
-        return known[int(draw.integers(len(known)))]
+        known = self.captions(index)
+        return np.asarray(upright), known[int(draw.integers(len(known)))]
 
     def _bytes(self, sample: _Sample, extension: str) -> bytes:
         if sample.tar not in self._members:

@@ -39,7 +39,7 @@ class StateFolder:
     """The folder of a run: ``step-00001000/`` and so on, and ``losses.jsonl``.
 
     A checkpoint is written under another name and renamed, so it is whole or not there. The
-    last two are kept. ``model/`` and ``average/`` inside are folders that load by themselves.
+    last two are kept. Each model inside is a folder that loads by itself.
 
     Args:
         folder: Made if absent.
@@ -76,15 +76,25 @@ class StateFolder:
         return [json.loads(line)["loss"] for line in lines]
 
     def save(
-        self, progress: Progress, model: S3DiT, average: S3DiT, optimiser: torch.optim.Optimizer
+        self,
+        progress: Progress,
+        models: Mapping[str, S3DiT],
+        optimisers: Mapping[str, torch.optim.Optimizer],
     ) -> None:
-        """Write a checkpoint and remove those that are too many."""
+        """Write a checkpoint and remove those that are too many.
+
+        Args:
+            progress: Where the run stands.
+            models: By the names of their folders.
+            optimisers: By the names of the models whose weights they move.
+        """
         place = self._folder / f"{_PREFIX}{progress.step:08d}"
         part = place.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        model.save_pretrained(part / "model")
-        average.save_pretrained(part / "average")
-        save_file(_moments(model, optimiser), part / "optimiser.safetensors")
+        for name, model in models.items():
+            model.save_pretrained(part / name)
+        for name, optimiser in optimisers.items():
+            save_file(_moments(models[name], optimiser), part / _moments_file(name))
         state = {**dataclasses.asdict(progress), "options": self._options}
         (part / "state.json").write_text(json.dumps(state, indent=1) + "\n", "utf-8")
         shutil.rmtree(place, ignore_errors=True)
@@ -92,8 +102,14 @@ class StateFolder:
         for old in self.checkpoints()[: -self._keep]:
             shutil.rmtree(old)
 
-    def resume(self, model: S3DiT, average: S3DiT, optimiser: torch.optim.Optimizer) -> Progress:
+    def resume(
+        self, models: Mapping[str, S3DiT], optimisers: Mapping[str, torch.optim.Optimizer]
+    ) -> Progress:
         """Load the last checkpoint into what is given, all of it or nothing.
+
+        Args:
+            models: As for :meth:`save`.
+            optimisers: Likewise.
 
         Returns:
             Where it stands; the start if there is none.
@@ -109,17 +125,20 @@ class StateFolder:
         place = found[-1]
         with whole_or_error(place):
             state = json.loads((place / "state.json").read_text("utf-8"))
-            moments = load_file(place / "optimiser.safetensors")
         self._compare(place, state.pop("options"))
-        loaded = [load_model(place / name) for name in ("model", "average")]
-        if loaded[0].config != model.config:
-            raise CheckpointError(f"{place} holds a model of another shape")
-        wanted = set(_names(model))
-        if {name.partition("/")[2] for name in moments} != wanted:
-            raise CheckpointError(f"{place / 'optimiser.safetensors'} is of another model")
-        for target, source in zip((model, average), loaded, strict=True):
-            target.load_state_dict(source.state_dict())
-        _restore(model, optimiser, moments)
+        with whole_or_error(place):
+            moments = {name: load_file(place / _moments_file(name)) for name in optimisers}
+        loaded = {name: load_model(place / name) for name in models}
+        for name, model in models.items():
+            if loaded[name].config != model.config:
+                raise CheckpointError(f"{place} holds a model of another shape")
+        for name, values in moments.items():
+            if {key.partition("/")[2] for key in values} != set(_names(models[name])):
+                raise CheckpointError(f"{place / _moments_file(name)} is of another model")
+        for name, model in models.items():
+            model.load_state_dict(loaded[name].state_dict())
+        for name, values in moments.items():
+            _restore(models[name], optimisers[name], values)
         progress = Progress(**state)
         self._cut_losses(progress.step)
         return progress
@@ -147,6 +166,10 @@ class StateFolder:
             part = path.with_suffix(".part")
             part.write_text("".join(lines), "utf-8")
             part.replace(path)
+
+
+def _moments_file(name: str) -> str:
+    return "optimiser.safetensors" if name == "model" else f"optimiser-{name}.safetensors"
 
 
 def _names(model: S3DiT) -> list[str]:

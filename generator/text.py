@@ -45,21 +45,30 @@ class HashedWords:
     spelt alike are alike; nothing is known of meaning, and English and Chinese share nothing.
     Signs come from SHAKE-128, so they are the same everywhere.
 
+    A language model's features tell what came before a word. With ``context`` the second half
+    of a feature is such a trace: the sum of the features of all words before, each weighing
+    ``context`` times as much as the one after it, scaled to unit variance.
+
     Args:
-        width: Of a feature, a multiple of 8.
+        width: Of a feature, a multiple of 8; of 16 with context.
         most: Tokens of a text that are kept, at least 2.
+        context: How much of the trace is left a word later, in [0, 1); 0: there is none.
 
     Raises:
-        ValueError: If either is out of range.
+        ValueError: If one is out of range.
     """
 
-    def __init__(self, width: int = 64, most: int = 256) -> None:
-        if width < 8 or width % 8:
-            raise ValueError(f"width must be a positive multiple of 8, got {width}")
+    def __init__(self, width: int = 64, most: int = 256, context: float = 0.0) -> None:
+        if not 0 <= context < 1:
+            raise ValueError(f"context must be in [0, 1), got {context}")
+        step = 16 if context else 8
+        if width < step or width % step:
+            raise ValueError(f"width must be a positive multiple of {step}, got {width}")
         if most < 2:
             raise ValueError(f"most must be at least 2, got {most}")
         self._width = width
         self.most = most
+        self.context = context
 
     @property
     def width(self) -> int:
@@ -72,7 +81,14 @@ class HashedWords:
 
     def _encode(self, text: str) -> Tensor:
         words = [_START, *split_words(text)][: self.most]
-        return torch.from_numpy(np.stack([_word(word, self._width) for word in words]))
+        if not self.context:
+            return torch.from_numpy(np.stack([_word(word, self._width) for word in words]))
+        own = np.stack([_word(word, self._width // 2) for word in words])
+        traces = np.zeros_like(own)
+        for place in range(1, len(words)):
+            traces[place] = self.context * traces[place - 1] + own[place - 1]
+        traces *= np.float32((1 - self.context**2) ** 0.5)
+        return torch.from_numpy(np.concatenate([own, traces], axis=1))
 
 
 def split_words(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from generator.checkpoints import CheckpointError
 from generator.codecs import BlockDct, FluxAutoencoder, ImageCodec
 from generator.s3dit import S3DiT
-from generator.sampler import TURBO, SamplerOptions, draw_noise, sample
+from generator.sampler import BASE, TURBO, SamplerOptions, draw_noise, sample
 from generator.text import HashedWords, QwenText, TextEncoder
 
 _OFFICIAL = "model_index.json"
@@ -32,12 +32,14 @@ class TextToImage:
         codec: Its latents' codec.
         text: Its captions' encoder.
         options: How to sample where a call does not say.
+        size: Height and width in pixels where a call does not say.
     """
 
     model: S3DiT
     codec: ImageCodec
     text: TextEncoder
     options: SamplerOptions = TURBO
+    size: tuple[int, int] = (1024, 1024)
 
     def __post_init__(self) -> None:
         config = self.model.config
@@ -100,10 +102,11 @@ class TextToImage:
             codec = BlockDct(**values["codec"]["block-dct"])
             text = HashedWords(**values["text"]["hashed-words"])
             options = SamplerOptions(**values["sampler"])
+            height, width = values["size"]
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{folder / _EMBEDDED}: {error!r}") from None
         model = S3DiT.from_pretrained(folder / "transformer", device=device, dtype=dtype)
-        return cls(model, codec, text, options)
+        return cls(model, codec, text, options, (height, width))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a folder that :meth:`from_pretrained` reads; its transformer loads in diffusers.
@@ -118,8 +121,15 @@ class TextToImage:
         self.model.save_pretrained(folder / "transformer")
         values = {
             "codec": {"block-dct": {"block": self.codec.block, "channels": self.codec.channels}},
-            "text": {"hashed-words": {"width": self.text.width, "most": self.text.most}},
+            "text": {
+                "hashed-words": {
+                    "width": self.text.width,
+                    "most": self.text.most,
+                    "context": self.text.context,
+                }
+            },
             "sampler": dataclasses.asdict(self.options),
+            "size": list(self.size),
         }
         (folder / _EMBEDDED).write_text(json.dumps(values, indent=2) + "\n", "utf-8")
 
@@ -127,7 +137,7 @@ class TextToImage:
         self,
         prompts: Sequence[str],
         *,
-        size: tuple[int, int] = (1024, 1024),
+        size: tuple[int, int] | None = None,
         seeds: Sequence[int] | None = None,
         negatives: Sequence[str] | None = None,
         options: SamplerOptions | None = None,
@@ -136,7 +146,8 @@ class TextToImage:
 
         Args:
             prompts: Texts.
-            size: Height and width in pixels, multiples of what :meth:`step` says.
+            size: Height and width in pixels, multiples of what :meth:`step` says; ``None``: the
+                generator's own.
             seeds: One for each prompt: a picture depends on its own alone; ``None``: 0, 1, ...
             negatives: What guidance leads away from; ``None``: the empty text.
             options: How; ``None``: the generator's own.
@@ -151,7 +162,8 @@ class TextToImage:
         if not prompts:
             return []
         options = options or self.options
-        noise = draw_noise(self._seeds(prompts, seeds), [self._shape(size)] * len(prompts))
+        shapes = [self._shape(size or self.size)] * len(prompts)
+        noise = draw_noise(self._seeds(prompts, seeds), shapes)
         captions = self.text.encode(prompts)
         without = None
         if options.guidance:
@@ -180,12 +192,12 @@ class TextToImage:
 
 
 def _scheduled(path: Path) -> SamplerOptions:
-    """The shift of a scheduler's configuration; eight steps at the distilled model's shift."""
+    """The preset that goes with a scheduler's shift: the published ones are 3 and 6."""
     values = _json(path)
     if values.get("use_dynamic_shifting"):
         raise CheckpointError(f"{path} asks for dynamic shifting, which no published model does")
     shift = float(values.get("shift", 1.0))
-    return dataclasses.replace(TURBO, shift=shift)
+    return dataclasses.replace(BASE if shift >= BASE.shift else TURBO, shift=shift)
 
 
 def _need(folder: Path, *parts: str) -> None:

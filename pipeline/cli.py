@@ -16,6 +16,7 @@ from pipeline.commands.caption import caption
 from pipeline.commands.dedup import dedup
 from pipeline.commands.embed import embed
 from pipeline.commands.filter import filters
+from pipeline.commands.generator import generator
 from pipeline.commands.heads import train_head
 from pipeline.commands.ocr import ocr
 from pipeline.commands.pairs import pairs
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.add_typer(dedup)
 app.add_typer(filters)
 app.add_typer(pairs)
+app.add_typer(generator)
 app.command("train-head")(train_head)
 app.command()(embed)
 app.command()(caption)

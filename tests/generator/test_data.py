@@ -10,7 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from generator.data import BatchOptions, BatchPlan, Listed, buckets, fit
+from generator.codecs import BlockDct, to_array
+from generator.data import (
+    BatchOptions,
+    BatchPlan,
+    Listed,
+    Remembered,
+    buckets,
+    fit,
+    remember,
+)
 
 
 def sized(sizes: list[tuple[int, int]], weights: list[float] | None = None) -> Listed:
@@ -116,3 +125,30 @@ def test_wrong_input_is_refused() -> None:
         BatchOptions(tokens=0)
     with pytest.raises(ValueError, match="sample or loss, got 'both'"):
         BatchOptions(weighting="both")  # type: ignore[arg-type]
+
+
+def test_what_is_remembered_is_what_was_read() -> None:
+    pictures = [np.full((8, 12, 3), 40 * number, np.uint8) for number in range(4)]
+
+    class Several(Listed):
+        def captions(self, index: int) -> list[str]:
+            return [f"{index} a", f"{index} b", f"{index} c"]
+
+    data = Several((picture, "", 1.0 + number) for number, picture in enumerate(pictures))
+    kept = remember(data, BlockDct(4, 48), (8, 8))
+    assert len(kept) == 4
+    assert [kept.size(number) for number in range(4)] == [(8, 8)] * 4
+    assert [kept.weight(number) for number in range(4)] == [1, 2, 3, 4]
+    heard: set[str] = set()
+    for place in range(30):
+        latent, text = kept.load(2, np.random.default_rng(place))
+        assert isinstance(latent, torch.Tensor)
+        heard.add(text)
+    assert heard == {"2 a", "2 b", "2 c"}
+    shown = BlockDct(4, 48).decode([latent])[0]
+    assert np.abs(to_array(shown).astype(int) - fit(pictures[2], (8, 8))).max() <= 1
+
+
+def test_an_item_without_a_caption_is_refused() -> None:
+    with pytest.raises(ValueError, match="item 1 has no caption"):
+        Remembered([(torch.zeros(3, 1, 2, 2), ["a"], 1.0), (torch.zeros(3, 1, 2, 2), [], 1.0)], 4)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generator.text import HashedWords, split_words
@@ -25,6 +25,7 @@ def test_words_of_two_languages() -> None:
     assert split_words(" \n") == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_has_features(text: str) -> None:
     encoder = HashedWords(64, most=16)
@@ -64,3 +65,25 @@ def test_wrong_sizes_are_refused(values: tuple, message: str) -> None:
 def test_import_of_the_package_leaves_torch_alone() -> None:
     code = "import generator, sys; assert 'torch' not in sys.modules; generator.S3DiTConfig()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_trace_tells_what_came_before() -> None:
+    encoder = HashedWords(128, context=0.8)
+    plain = HashedWords(64)
+    one, other = encoder.encode(["two red stars", "two blue stars"])
+    assert one.shape == (4, 128)
+    assert torch.equal(one[:, :64], plain.encode(["two red stars"])[0])
+    # The word is the same, what stood before it is not; and nothing is told of what comes.
+    assert torch.equal(one[3, :64], other[3, :64])
+    assert not torch.equal(one[3, 64:], other[3, 64:])
+    assert torch.equal(one[2, 64:], other[2, 64:])
+    assert not one[0, 64:].any()
+    words = plain.encode(["two red stars"])[0]
+    want = (words[2] + 0.8 * words[1] + 0.64 * words[0]) * 0.6
+    assert torch.allclose(one[3, 64:], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "context"), [(24, 0.5), (32, 1.0), (32, -0.1)])
+def test_a_trace_out_of_range_is_refused(width: int, context: float) -> None:
+    with pytest.raises(ValueError, match="multiple of 16|context must be in"):
+        HashedWords(width, context=context)
