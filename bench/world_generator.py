@@ -99,13 +99,13 @@ def train_on(world: Path, recipe: Recipe, groups: int | None) -> Trained:
             recent.clear()
 
     index = world / "corpus" / "shards" / "index.json"
-    shards = Shards(index, levels=("prompt",))
+    shards = Shards(index, levels=("short",))
     if groups is not None:
         wanted = {
             shards.item_id(each): float(of_groups(shards, each, groups))
             for each in range(len(shards))
         }
-        shards = Shards(index, wanted, levels=("prompt",))
+        shards = Shards(index, wanted, levels=("short",))
     samples = sum(shards.weight(index) > 0 for index in range(len(shards)))
     # Images are read, brought to size and encoded once.
     data = remember(shards, recipe.codec, recipe.size)

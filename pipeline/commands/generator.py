@@ -67,7 +67,7 @@ def train(
 ) -> None:
     """Train the embedded generator from nothing: a small S3-DiT that needs no downloads.
 
-    Example: `winnow generator train world-out/corpus -o model --level prompt`
+    Example: `winnow generator train world-out/corpus -o model --level short`
     """
     from pipeline.generating import Captions
     from pipeline.generating.runs import train_embedded
@@ -130,7 +130,7 @@ def distil(
 
     The shards give captions and sizes; their images are not learnt from.
 
-    Example: `winnow generator distil model world-out/corpus -o fast --level prompt`
+    Example: `winnow generator distil model world-out/corpus -o fast --level short`
     """
     from pipeline.generating import Captions
     from pipeline.generating.runs import distil_generator

@@ -48,7 +48,7 @@ class Truths:
     Args:
         samples: Looked at.
         images: The oracle reads the scene in the image.
-        captions: By language: the prompt names the scene and no other.
+        captions: By language: the short caption names the scene and no other.
     """
 
     samples: int
@@ -205,7 +205,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def check_shards(index: Path, most: int = _CHECKED) -> Truths:
-    """Compare images and prompts in the shards with the scenes they are of.
+    """Compare images and short captions in the shards with the scenes they are of.
 
     Args:
         index: Path of ``index.json``.
@@ -222,7 +222,7 @@ def check_shards(index: Path, most: int = _CHECKED) -> Truths:
         image, _ = shards.load(number, draws)
         images += matches(np.asarray(image), scene)
         for language in LANGUAGES:
-            captions[language] += _names(record["captions"][language]["prompt"], scene)
+            captions[language] += _names(record["captions"][language]["short"], scene)
     return Truths(len(chosen), images, captions)
 
 
@@ -243,7 +243,7 @@ def print_truths(console: Console, statuses: Counter[str], truths: Truths) -> No
     table.add_column("of", justify="right")
     table.add_row("images, by the oracle", str(truths.images), str(truths.samples))
     for language, right in truths.captions.items():
-        table.add_row(f"captions, {language} prompt", str(right), str(truths.samples))
+        table.add_row(f"captions, {language} short", str(right), str(truths.samples))
     console.print(table)
 
 
