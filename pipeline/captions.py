@@ -8,16 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import ValidationError
 
 from captioning.caption import LANGUAGES, LEVELS, CaptionError, CaptionRequest
 from captioning.chain import CaptionResult, caption_image
 from captioning.metadata import read_metadata
 from captioning.ocr.lines import Line
+from pipeline.named_settings import named_settings
 from stages.caption import CaptionSettings, CaptionStage
 from stages.captioners import make_backend
-from stages.contract import ConfigurationError, ItemError, Reason
+from stages.contract import ItemError, Reason
 from stages.images import ImageReader, decode
 from stages.ocr import OcrSettings, OcrStage, make_engine
 from stages.storage import Storage
@@ -71,19 +70,7 @@ def caption_settings(options: dict[str, Any], settings: Sequence[str] = ()) -> C
     Raises:
         ConfigurationError: For an unknown name, or a value out of range.
     """
-    values = {name: value for name, value in options.items() if value is not None}
-    for each in settings:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--set {each}: write NAME=VALUE, such as timeout=60.0")
-        values[name.removeprefix("caption.")] = yaml.safe_load(value)
-    try:
-        return CaptionSettings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].replace("Extra inputs are not permitted", "there is no such setting")
-        raise ConfigurationError(f"{where}: {message}, got {first['input']!r}") from None
+    return named_settings(CaptionSettings, "caption", "timeout=60.0", options, settings)
 
 
 def caption_files(

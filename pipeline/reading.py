@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
-from pydantic import ValidationError
 
 from captioning.ocr.lines import Line, OcrEngine
 from pipeline.candidates import CandidateReader, candidate_rows, decode_candidate
+from pipeline.named_settings import named_settings
 from stages.contract import ConfigurationError, ItemError, Reason
 from stages.ocr import OcrSettings, OcrStage, make_engine
 from stages.sources import SourceSettings
@@ -67,19 +66,7 @@ def ocr_settings(options: dict[str, Any], settings: Sequence[str] = ()) -> OcrSe
     Raises:
         ConfigurationError: For an unknown name, or a value out of range.
     """
-    values = {name: value for name, value in options.items() if value is not None}
-    for each in settings:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--set {each}: write NAME=VALUE, such as max_side=960")
-        values[name.removeprefix("ocr.")] = yaml.safe_load(value)
-    try:
-        return OcrSettings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].replace("Extra inputs are not permitted", "there is no such setting")
-        raise ConfigurationError(f"{where}: {message}, got {first['input']!r}") from None
+    return named_settings(OcrSettings, "ocr", "max_side=960", options, settings)
 
 
 def read_texts(
@@ -137,6 +124,8 @@ def _read(
     results: list[list[Line] | ItemError] = []
     try:
         results.extend(engine.read(good))
+    except MemoryError:
+        raise  # the machine's fault, not an image's
     except Exception:  # noqa: BLE001 - the image that is to blame is found below
         results = [_alone(each, engine) for each in good]
     rest = iter(results)
@@ -160,5 +149,7 @@ def _pixels(row: dict[str, Any], reader: CandidateReader) -> npt.NDArray[np.uint
 def _alone(pixels: npt.NDArray[np.uint8], engine: OcrEngine) -> list[Line] | ItemError:
     try:
         return engine.read([pixels])[0]
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - the image is reported with this reason
         return ItemError(Reason.STAGE_ERROR, f"{type(error).__name__}: {error}")
