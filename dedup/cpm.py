@@ -10,8 +10,9 @@ order of visits only. At the end a community that hangs together by no edge is t
 which by this model never loses.
 
 One run on a component of a dozen nodes often misses the best partition, above all on chains.
-Components of up to ``RESTART_EDGES`` edges are therefore solved ``STARTS`` times, and the best
-answer stands (the first of equals).
+Components of up to ``RESTART_EDGES`` edges are therefore solved again and again, until the best
+score was met ``AGREED`` times, or ``STARTS`` starts were made; the best answer stands (the first
+of equals). Most components agree at once, and the few that do not get the starts saved.
 
 What the score is, and why components are solved one by one, says ``dedup.communities``. Each
 component has a random generator of its own, so an answer depends on the component and its
@@ -40,9 +41,11 @@ from dedup.adjacency import (
 from dedup.aggregate import Parts
 from dedup.arrays import Doubles, Ints
 
-STARTS = 5
+AGREED = 3
+STARTS = 10
 RESTART_EDGES = 5_000
 _TOLERANCE = 1e-10  # a gain must exceed it, so that rounding cannot move a node for ever
+_EQUAL = 1e-9  # scores that differ by this share are the same, summed in another order
 
 
 def solve_cpm(parts: Parts, resolution: float, seeds: NDArray[np.uint64], passes: int) -> Ints:
@@ -95,14 +98,18 @@ def _solve_parts(
             size[node] = sizes[first + node]
         state = np.empty(1, np.uint64)
         state[0] = seeds[part]
-        best_score = -np.inf
+        best, met = 0.0, 0
         for _ in range(STARTS if stop - start <= RESTART_EDGES else 1):
             member = _run(graph, size, resolution, state, passes)
             now = score(graph, size, member, resolution)
-            if now > best_score:
-                best_score = now
+            if met == 0 or now > best + _EQUAL * abs(best):
+                best, met = now, 1
                 for node in range(last - first):
                     found[first + node] = member[node]
+            elif now >= best - _EQUAL * abs(best):
+                met += 1
+            if met == AGREED:
+                break
     return found
 
 

@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from dedup.arrays import Bools, Ints, Vectors, name_rows
+from dedup.arrays import Ints, Vectors, name_rows
 from dedup.cells.graph import Mapper
 from dedup.cells.source import ArraySource, Source
 from dedup.cells.store import Store
+from dedup.decide import Found, decide, terms_of
 from dedup.evidence import Evidence, masked, named, weigh
-from dedup.exact import Nodes, collapse
-from dedup.graph import NeighbourGraph
 from dedup.hashed import HashPairs, confirmed_hashes, with_pairs
-from dedup.lookup import Rows
+from dedup.later import decide_joined, join
 from dedup.options import DedupOptions
-from dedup.policy import matching, policy_rank, sees_other_rows
+from dedup.policy import sees_other_rows
 from dedup.search import CellStore, Kept, Searched, gathered, grow, mapped, search
-from dedup.settled import Settled, settle, within
-from dedup.solve import solve
+from dedup.settled import Settled
 from dedup.stats import audited, describe
 from dedup.vectors import check_shape
 
 #: Part of the recipe of decisions that are taken over: other code decides otherwise.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -83,21 +81,6 @@ class Session:
     recipe: str = ""
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What a search has to say.
-
-    Args:
-        searched: Nodes and edges of the rows that are to be decided.
-        by_hash: Pairs that only hashes found, by place among these rows.
-        rows: Which rows they are, int64 (m,), ascending; ``None`` for all.
-    """
-
-    searched: Searched
-    by_hash: HashPairs
-    rows: Ints | None = None
-
-
 def deduplicate(
     items: pa.Table,
     vectors: Vectors | Source,
@@ -132,19 +115,29 @@ def deduplicate(
     # An array's rows go by their numbers.
     names = np.arange(len(ids)) if isinstance(source, ArraySource) else ids
     before = _taken_over(session, items, options)
-    evidence = weigh(items, None if before is None else before.same_bytes)
-    found = _search(source, names, evidence, options, session, before)
-    settled = _decide(items, ids, found, evidence, options, before)
+    with ThreadPoolExecutor(options.graph.cores) as pool:
+        # Beside what has one core to itself until the comparisons begin.
+        copies = None if before is None else pool.submit(before.copied, len(ids))
+        evidence = weigh(items, None if before is None else before.same_bytes)
+        partly = session is not None and _grown(session, source, evidence, options)
+        kept = None if session is None else session.kept
+        if partly and kept is not None and before is not None and copies is not None:
+            joined = join(source, names, evidence, options, kept, before)
+            asked = partial(terms_of, items, ids, evidence, joined.rows, options)
+            settled, searched = decide_joined(joined, asked, names, options, kept, before, copies)
+        else:
+            partly, found = False, _search(source, names, evidence, options, session)
+            terms = terms_of(items, ids, evidence, None, options)
+            settled, searched = decide(found, terms, options, pool.map), found.searched
     if session is not None:
         session.settled, session.recipe = settled, _recipe(items, options)
 
     def whole() -> Searched:
-        if found.rows is None or session is None or session.kept is None:
-            return found.searched
-        searched = gathered(session.kept, [settled.same_bytes], names)
-        return with_pairs(searched, settled.by_hash)
+        if kept is None or not partly:
+            return searched
+        return with_pairs(gathered(kept, [settled.same_bytes], names), settled.by_hash)
 
-    stats = describe(found.searched, settled, options)
+    stats = describe(searched, settled, options)
     if options.audit:
         with mapped(options.graph, session.mapper if session else None) as run:
             stats |= audited(source, whole(), names, options, run)
@@ -174,52 +167,17 @@ def _recipe(items: pa.Table, options: DedupOptions) -> str:
     return repr((_VERSION, shaping, sorted(items.column_names)))
 
 
-def _decide(
-    items: pa.Table,
-    ids: Ints,
-    found: _Found,
-    evidence: Evidence,
-    options: DedupOptions,
-    before: Settled | None,
-) -> Settled:
-    """Decide about the rows that were found, and take over what was decided about the others."""
-    if found.rows is not None:
-        rows = found.rows
-        items, ids = items.take(pa.array(rows)), ids[rows]
-        evidence = evidence.take(rows)
-    rank = policy_rank(items, _order(items, options))
-    protect = matching(items, options.protect)
-    with ThreadPoolExecutor(options.graph.cores) as pool:
-        solution = solve(
-            found.searched,
-            rank,
-            options.levels,
-            options.communities,
-            ids,
-            options.seed,
-            protect=protect if protect.any() else None,
-            mapper=pool.map if options.communities.quality == "cpm" else None,
-        )
-    reason = evidence.reasons(solution.witness, options.phash_distance)
-    part = settle(
-        found.searched,
-        solution,
-        evidence.same_bytes,
-        reason,
-        options.threshold,
-        found.by_hash,
-        ids,
-    )
-    if before is None or found.rows is None:
-        return part
-    with ThreadPoolExecutor(options.graph.cores) as pool:
-        return before.replaced(found.rows, part, pool.map)
-
-
-def _order(items: pa.Table, options: DedupOptions) -> str:
-    if options.keep_earlier and "batch" in items.column_names:
-        return f"batch, {options.keep}" if options.keep.strip() else "batch"
-    return options.keep
+def _grown(session: Session, source: Source, evidence: Evidence, options: DedupOptions) -> bool:
+    """Search what was added; whether no pair of earlier rows has gone."""
+    new = source if session.kept is None else session.added
+    if new is None:
+        return True
+    with mapped(options.graph, session.mapper) as run:
+        place = CellStore(session.store, session.prefix, codes=True)
+        equals = [evidence.same_bytes]
+        session.kept = grow(session.kept, new, options.floor, options.graph, equals, run, place)
+    # Where full lists were searched anew, old pairs may have gone.
+    return session.kept.added is not None and not session.kept.added.touched
 
 
 def _search(
@@ -228,93 +186,28 @@ def _search(
     evidence: Evidence,
     options: DedupOptions,
     session: Session | None,
-    before: Settled | None,
-) -> _Found:
+) -> Found:
+    """Nodes and edges of all rows."""
     equals = [evidence.same_bytes]
     if session is None:
         searched = search(source, options.floor, options.graph, options.seed, equals, ids=ids)
-        return _with_hashes(searched, source, evidence, options)
-    count = 0 if session.kept is None else len(session.kept.valid)
-    new = source if session.kept is None else session.added
-    if new is not None:
-        with mapped(options.graph, session.mapper) as run:
-            place = CellStore(session.store, session.prefix, codes=True)
-            session.kept = grow(session.kept, new, options.floor, options.graph, equals, run, place)
-    if session.kept is None:
+    elif session.kept is None:
         raise ValueError("a session without what it kept needs a source to begin with")
-    added = session.kept.added
-    # Where full lists were searched anew, old pairs may have gone.
-    if before is None or (new is not None and (added is None or added.touched)):
+    else:
         searched = gathered(session.kept, equals, ids)
-        return _with_hashes(searched, source, evidence, options)
-    return _search_added(source, ids, evidence, options, session.kept, before, count)
-
-
-def _search_added(
-    source: Source,
-    ids: Ints,
-    evidence: Evidence,
-    options: DedupOptions,
-    kept: Kept,
-    before: Settled,
-    count: int,
-) -> _Found:
-    """Nodes and edges of the components that rows from ``count`` on belong to."""
-    rows = np.arange(count, len(ids))
-    joined = [(rows, evidence.same_bytes[count:])]
-    if len(rows):
-        place = Rows(ids)
-        joined += [(place(one), place(other)) for one, other in kept.found_last()]
-    hashed = None
-    if evidence.known[count:].any():
-        nodes = collapse([kept.first_of_equal(ids), evidence.same_bytes])
-        hashed = _confirmed(nodes, kept.valid, source, evidence, options, since=count)
-        joined.append((hashed.src, hashed.dst))
-    root = before.grown(len(ids), joined)
-    reached = np.zeros(len(ids), dtype=np.bool_)
-    reached[root[count:]] = True
-    rows = np.flatnonzero(reached[root])
-    by_hash = within(before.by_hash, rows)
-    if hashed is not None:
-        by_hash = by_hash.joined(within(hashed, rows))
-    equals = [evidence.take(rows).same_bytes]
-    with ThreadPoolExecutor(options.graph.cores) as pool:
-        searched = gathered(kept, equals, ids[rows], chosen=rows, mapper=pool.map)
-    return _Found(with_pairs(searched, by_hash), by_hash, rows)
-
-
-def _with_hashes(
-    searched: Searched, source: Source, evidence: Evidence, options: DedupOptions
-) -> _Found:
     if not evidence.known.any():
-        return _Found(searched, HashPairs.none())
-    by_hash = _confirmed(
-        searched.nodes, searched.valid, source, evidence, options, graph=searched.graph
-    )
-    return _Found(with_pairs(searched, by_hash), by_hash)
-
-
-def _confirmed(
-    nodes: Nodes,
-    valid: Bools,
-    source: Source,
-    evidence: Evidence,
-    options: DedupOptions,
-    *,
-    graph: NeighbourGraph | None = None,
-    since: int = 0,
-) -> HashPairs:
-    return confirmed_hashes(
-        nodes,
-        valid,
+        return Found(searched, HashPairs.none())
+    by_hash = confirmed_hashes(
+        searched.nodes,
+        searched.valid,
         source,
         evidence.hashes,
         evidence.known,
         options.phash_distance,
         options.floor,
-        graph=graph,
-        since=since,
+        graph=searched.graph,
     )
+    return Found(with_pairs(searched, by_hash), by_hash)
 
 
 def _in_order(items: pa.Table, vectors: Vectors | Source) -> tuple[pa.Table, Source]:

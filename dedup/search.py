@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from functools import partial
+from itertools import pairwise
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Floats, Ints
-from dedup.cells.among import IdFilter
+from dedup.cells.among import IdFilter, dealt_pairs
 from dedup.cells.cuda import resolve_device
 from dedup.cells.graph import Added, CellGraph, Mapper, plan_cells, survey_source
 from dedup.cells.source import Source
@@ -22,6 +24,7 @@ from dedup.cells.tasks import PAIRS, CellPlan, first_equal
 from dedup.exact import Nodes, collapse
 from dedup.graph import NeighbourGraph, distinct_pairs, sorted_pairs
 from dedup.lookup import Rows
+from dedup.mapping import LocalMapper
 from dedup.neighbours import find_neighbours
 from dedup.options import GraphOptions
 from dedup.units import as_units, hash_rows
@@ -29,18 +32,12 @@ from dedup.units import as_units, hash_rows
 #: Share of the memory that rows by cell may take; the rest is for pairs and for the work.
 _SHARE_FOR_ROWS = 0.5
 _NO_COPIES = np.zeros((0, 2), dtype=np.int64)
+Columns: TypeAlias = tuple[Ints, Ints, Floats]
+
 _NO_PAIRS = (_NO_COPIES[:, 0], _NO_COPIES[:, 1], np.zeros(0, dtype=np.float32))
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class LocalMapper(Protocol):
-    """Applies a function to each of a sequence, in this process; answers in order."""
-
-    def __call__(self, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterable[R]:
-        """One answer per task."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -244,49 +241,103 @@ def _speakers(valid: Bools, wanted: Bools, before: int, equals: Sequence[Ints]) 
     return rows[np.unique(own, return_index=True)[1]]
 
 
-def gathered(
-    kept: Kept,
-    equals: Sequence[Ints],
-    ids: Ints | None = None,
-    chosen: Ints | None = None,
-    mapper: LocalMapper = map,
-) -> Searched:
+def gathered(kept: Kept, equals: Sequence[Ints], ids: Ints | None = None) -> Searched:
     """Nodes and edges of a graph by cells, in memory.
 
     Args:
         kept: What was searched.
-        equals: See ``search``; over the chosen rows, by their places among them.
-        ids: Of the chosen rows, int64 (n,), ascending; ``None`` where they are row numbers.
-        chosen: Rows that are wanted, int64 (n,), ascending, whole components only; their
-            nodes and edges are numbered by place. ``None`` for all.
-        mapper: Threads that files are read in.
+        equals: See ``search``.
+        ids: Of all rows, int64 (n,), ascending; ``None`` where they are row numbers.
     """
-    valid, copies = kept.valid, kept.copies
     store, files = kept.graph.store, kept.graph.pair_files
-    if chosen is None:
-        place = None if ids is None else Rows(ids)
-        batches = pa.Table.from_batches([store.get(name, 0) for name in files], schema=PAIRS)
-        src, dst, alike = _columns(batches)
-        ends = (src, dst) if place is None else (place(src), place(dst))
-        parts = [(*ends, alike)]
-    else:
-        ids = chosen if ids is None else ids
-        valid, among = valid[chosen], IdFilter(ids)
-        copies = copies[among(copies[:, 0])]
-        parts = list(mapper(lambda name: among.pairs(*_columns(store.get(name, 0))), files))
-    first = replace(kept, valid=valid, copies=copies).first_of_equal(ids)
-    nodes = collapse([first, *equals])
+    place = None if ids is None else Rows(ids)
+    batches = pa.Table.from_batches([store.get(name, 0) for name in files], schema=PAIRS)
+    src, dst, alike = _columns(batches)
+    ends = (src, dst) if place is None else (place(src), place(dst))
+    return _assembled(kept, equals, ids, [(*ends, alike)])
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Rows in shares.
+
+    Args:
+        share: Of each row, int64 (m,).
+        place: Of each row in its share, int64 (m,).
+        rows: Of each share, int64, ascending.
+    """
+
+    share: Ints
+    place: Ints
+    rows: list[Ints]
+
+    @classmethod
+    def of(cls, share: Ints) -> Shares:
+        """From the share of each row, int64 (m,); there is one at least, if an empty one."""
+        count = int(share.max(initial=0)) + 1
+        rows = [np.flatnonzero(share == number) for number in range(count)]
+        place = np.empty(len(share), dtype=np.int64)
+        for each in rows:
+            place[each] = np.arange(len(each))
+        return cls(share, place, rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def dealt(
+    kept: Kept, ids: Ints, chosen: Ints, shares: Shares, mapper: LocalMapper = map
+) -> list[Callable[[Sequence[Ints]], Searched]]:
+    """Nodes and edges of some rows, in shares of whole components.
+
+    Args:
+        kept: What was searched.
+        ids: Of the chosen rows, int64 (m,), ascending.
+        chosen: Rows, int64 (m,), ascending, whole components only.
+        shares: Of the chosen rows, by their places.
+        mapper: Threads that files are read in.
+
+    Returns:
+        For each share what makes its nodes and edges, numbered by place in the share, from
+        senses in which its rows are equal (see ``search``, by place as well).
+    """
+    among, store = IdFilter(ids), kept.graph.store
+    kept = replace(kept, copies=kept.copies[among(kept.copies[:, 0])])
+
+    def read(name: str) -> list[Columns]:
+        pairs = among.pairs(*_columns(store.get(name, 0)))
+        starts, src, dst, alike = dealt_pairs(*pairs, shares.share, shares.place, len(shares))
+        cuts = [slice(start, stop) for start, stop in pairwise(starts.tolist())]
+        return [(src[cut], dst[cut], alike[cut]) for cut in cuts]
+
+    files = list(mapper(read, kept.graph.pair_files))
+
+    def one(share: int, equals: Sequence[Ints]) -> Searched:
+        own = shares.rows[share]
+        mine = replace(kept, valid=kept.valid[chosen[own]])
+        if len(kept.copies):
+            mine.copies = kept.copies[IdFilter(ids[own])(kept.copies[:, 0])]
+        return _assembled(mine, equals, ids[own], [file[share] for file in files])
+
+    return [partial(one, share) for share in range(len(shares))]
+
+
+def _assembled(
+    kept: Kept, equals: Sequence[Ints], ids: Ints | None, parts: Sequence[Columns]
+) -> Searched:
+    """Nodes and edges from pairs of rows, by place."""
+    nodes = collapse([kept.first_of_equal(ids), *equals])
     src, dst, alike = (np.concatenate(each) for each in zip(_NO_PAIRS, *parts, strict=True))
-    if len(nodes) < len(valid):
+    if len(nodes) < len(kept.valid):
         src, dst = nodes.of_row[src], nodes.of_row[dst]
     low, high, similarity = distinct_pairs(len(nodes), src, dst, alike)
     _, reach = kept.graph.saturated()
     floor = kept.graph.floor
     graph = NeighbourGraph(len(nodes), low, high, similarity, floor, "cells", reach)
-    return Searched(nodes, graph, valid, cells=len(kept.graph.plan.index))
+    return Searched(nodes, graph, kept.valid, cells=len(kept.graph.plan.index))
 
 
-def _columns(pairs: pa.Table | pa.RecordBatch) -> tuple[Ints, Ints, Floats]:
+def _columns(pairs: pa.Table | pa.RecordBatch) -> Columns:
     src, dst, similarity = (pairs.column(name).to_numpy() for name in PAIRS.names)
     return src, dst, similarity
 

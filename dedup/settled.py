@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from dedup.components import UnionFind, components
 from dedup.evidence import REASONS
 from dedup.exact import Nodes
 from dedup.hashed import HashPairs
-from dedup.search import LocalMapper, Searched
+from dedup.mapping import LocalMapper
+from dedup.search import Searched
 from dedup.solve import Solution
 
 Pair = tuple[Ints, Ints]
@@ -81,37 +81,55 @@ class Settled:
             forest.add(one, other)
         return forest.labels()
 
-    def replaced(self, rows: Ints, part: Settled, mapper: LocalMapper = map) -> Settled:
+    def copied(self, count: int) -> dict[str, np.ndarray]:
+        """Arrays by row for more rows, the first of them as here; see ``replaced``."""
+        copies = {}
+        for name in (*_PLAIN, *_BY_ROW, *self.levels):
+            before = self._named(name)
+            copies[name] = np.empty(count, dtype=before.dtype)
+            copies[name][: len(before)] = before
+        return copies
+
+    def replaced(
+        self,
+        parts: Sequence[tuple[Ints, Settled]],
+        copies: dict[str, np.ndarray],
+        mapper: LocalMapper = map,
+    ) -> Settled:
         """The same with what was decided anew.
 
         Args:
-            rows: The rows of ``part``, int64 (m,), ascending: all new ones, and whole
-                components. Where ``part`` names a row, it is by place among these.
-            part: About them.
+            parts: Rows, int64 (m,), ascending, and what was decided about them. Together they
+                are all new ones, and whole components. Where a part names a row, it is by
+                place among its rows.
+            copies: As ``copied`` gives them, for all rows there are now; written over.
             mapper: Threads for millions of rows.
         """
-        count = int(rows[-1]) + 1 if len(rows) else 0
-        count = max(count, len(self))
 
-        def laid(name: str) -> np.ndarray:
-            level = name not in _PLAIN and name not in _BY_ROW
-            before = self.levels[name] if level else getattr(self, name)
-            now = part.levels[name] if level else getattr(part, name)
-            whole = np.empty(count, dtype=before.dtype)
-            whole[: len(before)] = before
-            whole[rows] = rows[now] if name in _BY_ROW else now
-            return whole
+        def exchange(part: tuple[Ints, Settled]) -> dict[str, int]:
+            rows, now = part
+            for name, whole in copies.items():
+                values = now._named(name)
+                whole[rows] = rows[values] if name in _BY_ROW else values
+            return self._sums_of(rows[: np.searchsorted(rows, len(self))])
 
-        names = (*_PLAIN, *_BY_ROW, *self.levels)
-        merged: dict[str, Any] = dict(zip(names, mapper(laid, names), strict=True))
-        merged["levels"] = {name: merged.pop(name) for name in self.levels}
-        # A component only grows: the largest of those that are left is no larger than before.
-        merged["largest"] = max(self.largest, part.largest)
-        gone = self._sums_of(rows[: np.searchsorted(rows, len(self))])
-        merged["sums"] = {
-            name: value - gone[name] + part.sums[name] for name, value in self.sums.items()
-        }
-        return Settled(**merged, by_hash=self._hash_pairs(rows, part.by_hash))
+        sums, by_hash = dict(self.sums), self.by_hash
+        for gone, (rows, part) in zip(mapper(exchange, parts), parts, strict=True):
+            sums = {name: sums[name] - gone[name] + part.sums[name] for name in sums}
+            by_hash = _exchanged(by_hash, rows, part.by_hash)
+        return Settled(
+            **{name: copies[name] for name in (*_PLAIN, *_BY_ROW)},
+            levels={name: copies[name] for name in self.levels},
+            by_hash=by_hash,
+            sums=sums,
+            # A component only grows: the largest of those that are left is no larger than before.
+            largest=max([self.largest, *(part.largest for _, part in parts)]),
+        )
+
+    def _named(self, name: str) -> np.ndarray:
+        """One of the arrays by row."""
+        values: np.ndarray = self.levels[name] if name in self.levels else getattr(self, name)
+        return values
 
     def _sums_of(self, rows: Ints) -> dict[str, int]:
         """The sums of some rows, whole components."""
@@ -121,13 +139,6 @@ class Settled:
             name: np.unique(labels[rows], return_counts=True)[1] for name, labels in groups.items()
         }
         return _sums(some, sizes)
-
-    def _hash_pairs(self, rows: Ints, now: HashPairs) -> HashPairs:
-        rest = ~np.isin(self.by_hash.src, rows)
-        ours = HashPairs(
-            *(getattr(self.by_hash, end)[rest] for end in ("src", "dst", "similarity"))
-        )
-        return ours.joined(replace(now, src=rows[now.src], dst=rows[now.dst]))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays by name, to be saved; see ``from_arrays``."""
@@ -176,6 +187,15 @@ class Settled:
 _BY_ROW = ("same_bytes", "root")
 _COUNTED = ("keep", "reason", "valid", "node", "pairs", "near", "cut")
 _PLAIN = ("component", "witness", "similarity", *_COUNTED)
+
+
+def _exchanged(before: HashPairs, rows: Ints, now: HashPairs) -> HashPairs:
+    """Pairs of rows, those of some components replaced by others, by place among their rows."""
+    if not len(before.src) and not len(now.src):
+        return now
+    rest = ~np.isin(before.src, rows)
+    ours = HashPairs(*(getattr(before, end)[rest] for end in ("src", "dst", "similarity")))
+    return ours.joined(replace(now, src=rows[now.src], dst=rows[now.dst]))
 
 
 def _sums(some: Mapping[str, np.ndarray], sizes: Mapping[str, Ints]) -> dict[str, int]:

@@ -71,6 +71,39 @@ class IdFilter:
 
 
 @njit(cache=True, nogil=True)
+def dealt_pairs(
+    src: Ints, dst: Ints, similarity: Floats, share: Ints, place: Ints, shares: int
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """Pairs by share, in their old order inside each.
+
+    Args:
+        src: One end, int64 (p,), as a row.
+        dst: The other, of the same share.
+        similarity: float32 (p,).
+        share: Of each row, int64 (m,).
+        place: Of each row in its share, int64 (m,).
+        shares: How many there are.
+
+    Returns:
+        Where each share starts, and where the last ends, int64 (shares + 1,); both ends by
+        their places in the share, and similarities.
+    """
+    starts = np.zeros(shares + 1, np.int64)
+    for pair in range(len(src)):
+        starts[share[src[pair]] + 1] += 1
+    for at in range(shares):
+        starts[at + 1] += starts[at]
+    free = starts.copy()
+    low, high = np.empty(len(src), np.int64), np.empty(len(src), np.int64)
+    alike = np.empty(len(src), np.float32)
+    for pair in range(len(src)):
+        at = free[share[src[pair]]]
+        free[share[src[pair]]] += 1
+        low[at], high[at], alike[at] = place[src[pair]], place[dst[pair]], similarity[pair]
+    return starts, low, high, alike
+
+
+@njit(cache=True, nogil=True)
 def _chosen(
     first: int,
     table: Cells,

@@ -76,15 +76,16 @@ def anew(items: pa.Table, vectors: Array, options: DedupOptions, session: Sessio
     st.sampled_from(["component", "community"]),
     st.sampled_from(["", "width % 5 = 0"]),
     st.sampled_from([4, 1024]),
+    st.sampled_from([1, 3]),
 )
 def test_deciding_what_is_touched_equals_deciding_everything(
-    seed: int, shares: list[float], within: Any, protect: str, most: int
+    seed: int, shares: list[float], within: Any, protect: str, most: int, threads: int
 ) -> None:
     items, vectors = pool(seed)
     cuts = [*sorted(int(share * len(vectors)) for share in shares), len(vectors)]
     options = replace(
         OPTIONS,
-        graph=GraphOptions(threads=1, max_k=most, k=min(most, 32)),
+        graph=GraphOptions(threads=threads, max_k=most, k=min(most, 32)),
         communities=CommunityOptions(within=within),
         protect=protect,
     )
@@ -106,7 +107,7 @@ def test_only_the_components_of_new_rows_are_looked_at(monkeypatch: pytest.Monke
         ranked.append(table.num_rows)
         return real(table, order)
 
-    monkeypatch.setattr("dedup.engine.policy_rank", watched)
+    monkeypatch.setattr("dedup.decide.policy_rank", watched)
     decide(items, vectors, [len(vectors) - 5, len(vectors)], OPTIONS)
     assert ranked[0] == len(vectors) - 5
     assert ranked[1] < len(vectors) / 2
@@ -143,3 +144,17 @@ def test_what_is_settled_can_be_saved() -> None:
     again = Settled.from_arrays(arrays)
     for name, values in again.arrays().items():
         np.testing.assert_array_equal(values, arrays[name])
+
+
+@pytest.mark.parametrize("quality", ["cpm", "modularity"])
+def test_the_number_of_threads_and_so_of_shares_changes_nothing(quality: Any) -> None:
+    items, vectors = pool(5)
+    cuts = [len(vectors) - 60, len(vectors)]
+    communities = CommunityOptions(quality, within="community")
+    options = replace(OPTIONS, communities=communities, protect="width % 7 = 0")
+    expected, _ = decide(items, vectors, cuts, options)
+    for threads in (2, 7):
+        graph = GraphOptions(threads=threads)
+        found, _ = decide(items, vectors, cuts, replace(options, graph=graph))
+        assert found.decisions.equals(expected.decisions)
+        assert found.stats == expected.stats

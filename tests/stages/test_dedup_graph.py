@@ -118,7 +118,7 @@ def test_what_a_batch_does_not_touch_is_taken_over_as_it_was(
         looked_at.append(items.num_rows)
         return policy_rank(items, order)
 
-    monkeypatch.setattr("dedup.engine.policy_rank", watched)
+    monkeypatch.setattr("dedup.decide.policy_rank", watched)
     decided = {}
     for name, before in (("taken over", KEEP_BEST), ("anew", "item_id desc")):
         corpus = corpus_of(tmp_path / name, vectors, [first])
