@@ -29,9 +29,10 @@ sys.path[0] = str(ROOT)
 import numpy as np
 import torch
 
+from generator.codecs import to_pixels
 from generator.data import BatchOptions, DataSet, Picture, Size
 from generator.distil import Distiller, DistilOptions
-from generator.recipes import embedded
+from generator.recipes import Recipe, embedded
 from generator.runs import Run
 from generator.sampler import SamplerOptions
 from generator.text_to_image import TextToImage
@@ -52,10 +53,18 @@ BOUND = 0.03
 
 
 class Scenes:
-    """Drawings of training scenes as a data set; each has a caption in either language."""
+    """Drawings of training scenes as a data set; each has a caption in either language.
 
-    def __init__(self, scenes: Sequence[Scene], side: int) -> None:
+    Args:
+        scenes: What is drawn.
+        recipe: Of the generator that learns: latents are made once.
+    """
+
+    def __init__(self, scenes: Sequence[Scene], recipe: Recipe) -> None:
         self._scenes = list(scenes)
+        side = recipe.size[0]
+        pixels = [to_pixels(draw(scene, side)) for scene in self._scenes]
+        self._latents = recipe.codec.encode(pixels)
         self._side = side
 
     def __len__(self) -> int:
@@ -75,7 +84,7 @@ class Scenes:
         """See ``DataSet``."""
         scene = self._scenes[index]
         language, kind = (int(draw_lot.integers(len(each))) for each in (LANGUAGES, KINDS))
-        return draw(scene, self._side), caption(scene, LANGUAGES[language], KINDS[kind])
+        return self._latents[index], caption(scene, LANGUAGES[language], KINDS[kind])
 
 
 @dataclass(frozen=True)
@@ -121,16 +130,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("bench-out") / "distil")
     parser.add_argument("--scenes", type=int, default=4000, help="training scenes")
     parser.add_argument("--groups", type=int, choices=(1, 2), help="scenes of so many alone")
-    parser.add_argument("--asked", type=int, default=250, help="held-out scenes, in each language")
-    parser.add_argument("--updates", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--fakes", type=int, default=2)
-    parser.add_argument("--guidance", type=float, help="baked in; the teacher's own")
+    parser.add_argument("--asked", type=int, default=500, help="held-out scenes, in each language")
+    parser.add_argument("--updates", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=3e-5)
+    parser.add_argument("--fakes", type=int, default=2, help="updates of the fake model for one")
+    parser.add_argument("--fake-rate", type=float, default=3.0, help="times the student's")
+    parser.add_argument("--guidance", type=float, default=1.0, help="baked in")
     parser.add_argument("--shift", type=float, default=3.0, help="the student's")
     parser.add_argument("--schedule", default="hybrid")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
 
@@ -138,9 +148,8 @@ def main() -> int:
     """Train, distil, measure."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    side = embedded().size[0]
     scenes = sample_scenes(arguments.scenes, arguments.seed, side="train", groups=arguments.groups)
-    data = Scenes(scenes, side)
+    data = Scenes(scenes, embedded())
     teacher = load_or_train(arguments, data)
     student = load_or_distil(arguments, teacher, data)
     scenes = sample_scenes(
@@ -190,16 +199,19 @@ def load_or_distil(
     """The student."""
     if arguments.student is not None:
         return TextToImage.from_pretrained(arguments.student)
-    own = teacher.options.guidance
     options = DistilOptions(
         steps=arguments.updates,
         learning_rate=arguments.rate,
+        warmup=10,
+        ema=0.95,
         save_every=50,
         seed=arguments.seed,
         sampler=SamplerOptions(steps=8, shift=arguments.shift),
-        guidance=own if arguments.guidance is None else arguments.guidance,
+        guidance=arguments.guidance,
         schedule=arguments.schedule,
         fake_updates=arguments.fakes,
+        fake_rate=arguments.fake_rate,
+        shares=arguments.threads,
         batches=BatchOptions(tokens=2**62, most=arguments.batch),
     )
     place = arguments.out / f"student-run-{arguments.schedule}"

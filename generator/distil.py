@@ -22,6 +22,7 @@ import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args
@@ -34,7 +35,9 @@ from generator.data import DataSet
 from generator.flow import flow_losses
 from generator.runs import Read, Run, RunOptions, make_optimiser
 from generator.s3dit import Captions, S3DiT
+from generator.s3dit.packing import padding
 from generator.sampler import TURBO, SamplerOptions
+from generator.shares import deal, side_by_side
 from generator.text import TextEncoder
 from generator.train import check_parts
 
@@ -165,30 +168,45 @@ class Distiller(Run):
         self._begin(folder, models, optimisers, {"teacher": _fingerprint(teacher)})
 
     def _update(self, batches: Sequence[Read]) -> float:
-        count = sum(len(batch.captions) for batch in batches)
         rate = self.options.rate(self.progress.step)
-        paths = [self._sample(batch, part) for part, batch in enumerate(batches)]
+        parts = [part for batch in batches for part in self._parts(batch)]
+        works = [partial(self._sample, *given, part) for part, given in enumerate(parts)]
+        paths = side_by_side(works, self._threads)
         for turn in range(self.options.fake_updates):
-            for part, path in enumerate(paths):
-                losses = self._fake_losses(path, self._generator(part, 1, turn))
-                self._backward(losses.sum() / count, "fake's loss")
+            self._learn(self.fake, paths, (1, turn))
             self._move("fake", rate * self.options.fake_rate)
-        total = 0.0
-        for part, path in enumerate(paths):
-            losses = self._losses(path, self._generator(part, 2))
-            total += self._backward(losses.sum() / count)
+        loss = self._learn(self.model, paths, (2,))
         self._move("model", rate)
         self._follow(self.average, self.model)
-        return total
+        return loss
+
+    def _parts(self, batch: Read) -> list[tuple[Read, list[Tensor]]]:
+        """The shares of a batch and their captions' features.
+
+        What a share draws by lot goes by its number in the update.
+        """
+        features = [each.to(self.model.device) for each in self._text.encode(batch.captions)]
+        shares = deal([len(each) + padding(len(each)) for each in features], self._threads)
+        return [(batch.some(share), [features[item] for item in share]) for share in shares]
+
+    def _learn(self, model: S3DiT, paths: Sequence[_Path], lot: tuple[int, ...]) -> float:
+        """Add the gradients of all paths to the student or the fake; gives the loss."""
+        count = sum(len(path.captions) for path in paths)
+        losses_of = self._fake_losses if model is self.fake else self._losses
+
+        def loss_of(part: int) -> Tensor:
+            return losses_of(paths[part], self._generator(part, *lot)).sum() / count
+
+        what = "fake's loss" if model is self.fake else "loss"
+        return self._gradients(model, [partial(loss_of, part) for part in range(len(paths))], what)
 
     @torch.no_grad()
-    def _sample(self, batch: Read, part: int) -> _Path:
+    def _sample(self, batch: Read, features: list[Tensor], part: int) -> _Path:
         """Go the student's way from noise, and keep what it goes through."""
         device = self.model.device
         sides = [side // self._codec.factor for side in batch.size]
         shape = (len(batch.captions), self._codec.channels, self._patch[1], *sides)
         latents = torch.randn(shape, generator=self._generator(part, 0)).to(device)
-        features = [each.to(device) for each in self._text.encode(batch.captions)]
         inputs, outputs = [], []
         with self._precision(device):
             captions = self.model.encode_captions(features)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from generator.s3dit import S3DiTConfig
+from generator.s3dit.packing import padding
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ class FlowBatch:
     times: Tensor
     captions: list[Tensor]
     targets: list[Tensor]
+
+    def some(self, items: list[int]) -> FlowBatch:
+        """The items of these numbers."""
+        lists = (self.noised, self.captions, self.targets)
+        noised, captions, targets = ([each[item] for item in items] for each in lists)
+        return FlowBatch(noised, self.times[items], captions, targets)
+
+    def lengths(self, config: S3DiTConfig) -> list[int]:
+        """Tokens that a model works on for each item, padding included."""
+        return [
+            sum(count + padding(count) for count in (image_tokens(noised, config), len(caption)))
+            for noised, caption in zip(self.noised, self.captions, strict=True)
+        ]
 
 
 def shifted(sigma: Tensor, shift: float | Tensor) -> Tensor:

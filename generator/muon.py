@@ -36,7 +36,9 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     found = found / torch.linalg.matrix_norm(found, keepdim=True).clamp(min=1e-7)
     for _ in range(_STEPS):
         gram = found @ found.mT
-        found = a * found + (b * gram + c * gram @ gram) @ found
+        # a X + (b G + c G G) X, without a pass over memory for each sign.
+        change = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        found = torch.baddbmm(found, change, found, beta=a)
     return found.mT if is_tall else found
 
 

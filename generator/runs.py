@@ -25,6 +25,7 @@ from torch.nn import Parameter
 from generator.data import BatchOptions, BatchPlan, DataSet, Picture, Planned, fit
 from generator.muon import Muon
 from generator.s3dit import S3DiT
+from generator.shares import add_gradients
 from generator.states import Progress, StateFolder
 
 #: Options that may differ between the two halves of a run.
@@ -45,6 +46,8 @@ class RunOptions:
             much in spectral norm where the rate is highest; about 0.04.
         clip: The gradient's norm is kept within this, above 0.
         accumulation: Batches that make one update, at least 1.
+        shares: Threads that share a batch's items, on the CPU alone, at least 1. More than the
+            cores is no gain; each number has its own rounding, whatever the cores.
         precision: ``bf16`` works in bfloat16 and keeps weights and their average in float32.
         ema: Decay of the average of the weights, in [0, 1).
         seed: Of all that is random.
@@ -62,6 +65,7 @@ class RunOptions:
     muon: float = 0.0
     clip: float = 1.0
     accumulation: int = 1
+    shares: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     ema: float = 0.999
     seed: int = 0
@@ -71,7 +75,7 @@ class RunOptions:
     batches: BatchOptions = field(default_factory=BatchOptions)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "accumulation"):
+        for name in ("steps", "accumulation", "shares"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("learning_rate", "clip"):
@@ -113,6 +117,15 @@ class Read:
     pictures: list[Picture]
     captions: list[str]
     weights: list[float]
+
+    def some(self, items: Sequence[int]) -> Read:
+        """The items of these numbers."""
+        return dataclasses.replace(
+            self,
+            pictures=[self.pictures[item] for item in items],
+            captions=[self.captions[item] for item in items],
+            weights=[self.weights[item] for item in items],
+        )
 
     def after(self, step: int) -> Progress:
         """Where the run stands once this batch is done."""
@@ -207,18 +220,40 @@ class Run(ABC):
     def _update(self, batches: Sequence[Read]) -> float:
         """Make one update of the weights and return its loss."""
 
+    @property
+    def _threads(self) -> int:
+        """Among which the items of a batch are shared out."""
+        on_cpu = all(model.device.type == "cpu" for model in self._models.values())
+        return self.options.shares if on_cpu else 1
+
+    def _gradients(
+        self, model: S3DiT, losses: Sequence[Callable[[], Tensor]], what: str = "loss"
+    ) -> float:
+        """Add the gradients of losses, as many side by side as there are shares.
+
+        Raises:
+            FloatingPointError: If a loss is not finite.
+        """
+        if self._threads == 1:
+            return sum(self._backward(loss_of(), what) for loss_of in losses)
+        found = add_gradients(losses, list(model.parameters()), self._threads)
+        return self._finite(found, what)
+
     def _backward(self, loss: Tensor, what: str = "loss") -> float:
         """Add a loss's gradients.
 
         Raises:
             FloatingPointError: If it is not finite.
         """
-        value = float(loss.detach())
+        value = self._finite(float(loss.detach()), what)
+        loss.backward()
+        return value
+
+    def _finite(self, value: float, what: str = "loss") -> float:
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"the {what} of update {self.progress.step} is {value}: lower the learning rate"
             )
-        loss.backward()
         return value
 
     def _move(self, name: str, rate: float) -> None:

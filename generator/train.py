@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from generator.codecs import ImageCodec, to_pixels
 from generator.data import DataSet, Picture
-from generator.flow import FlowOptions, flow_losses, make_batch
+from generator.flow import FlowBatch, FlowOptions, flow_losses, make_batch
 from generator.runs import Read, Run, RunOptions, make_optimiser
 from generator.s3dit import S3DiT
+from generator.shares import deal
 from generator.text import TextEncoder
 
 
@@ -70,24 +72,31 @@ class Trainer(Run):
         count = sum(len(batch.captions) for batch in batches)
         total = 0.0
         for part, batch in enumerate(batches):
-            total += self._backward(self._losses(batch, part).sum() / count)
+            flow = self._noised(batch, part)
+            weights = torch.tensor(batch.weights, device=self.model.device) / count
+            total += self._learn(flow, weights)
         self._move("model", self.options.rate(self.progress.step))
         self._follow(self.average, self.model)
         return total
 
-    def _losses(self, batch: Read, part: int) -> Tensor:
-        """Weighted losses of the items of a batch, (batch,)."""
+    def _noised(self, batch: Read, part: int) -> FlowBatch:
         device = self.model.device
-        draw = self._generator(part)
         latents = [each.to(device) for each in self._latents(batch.pictures)]
         captions = [each.to(device) for each in self._text.encode(batch.captions)]
-        flow = make_batch(
-            latents, captions, self._empty, self.model.config, self.options.flow, draw
-        )
-        with self._precision(device):
-            velocities = self.model(flow.noised, flow.times, flow.captions)
-        losses = flow_losses(velocities, flow.targets)
-        return losses * torch.tensor(batch.weights, dtype=torch.float32, device=device)
+        options, draw = self.options.flow, self._generator(part)
+        return make_batch(latents, captions, self._empty, self.model.config, options, draw)
+
+    def _learn(self, flow: FlowBatch, weights: Tensor) -> float:
+        """Add the gradients of a batch, items weighted; gives its loss."""
+
+        def loss_of(items: list[int]) -> Tensor:
+            some = flow.some(items)
+            with self._precision(self.model.device):
+                velocities = self.model(some.noised, some.times, some.captions)
+            return flow_losses(velocities, some.targets) @ weights[items]
+
+        shares = deal(flow.lengths(self.model.config), self._threads)
+        return self._gradients(self.model, [partial(loss_of, share) for share in shares])
 
     def _latents(self, pictures: list[Picture]) -> list[Tensor]:
         found = [each if isinstance(each, Tensor) else None for each in pictures]

@@ -45,6 +45,14 @@ SaveEvery = Annotated[
     int, typer.Option(help="Updates between checkpoints; 0: only at the end.", min=0)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        help="CPU threads among which the images of an update are shared; the number shows in "
+        "the last digits of a loss.",
+        min=1,
+    ),
+]
 Precision = Annotated[str, typer.Option(help="fp32 or bf16: what the work is done in.")]
 
 
@@ -63,29 +71,19 @@ def train(
     seed: Seed = 0,
     save_every: SaveEvery = 200,
     device: Device = "auto",
+    threads: Threads = 2,
     precision: Precision = "fp32",
 ) -> None:
     """Train the embedded generator from nothing: a small S3-DiT that needs no downloads.
 
     Example: `winnow generator train world-out/corpus -o model --level short`
     """
-    from pipeline.generating import Captions
-    from pipeline.generating.runs import train_embedded
+    from pipeline.generating import Captions, How, train_embedded
 
     with failures():
-        made = train_embedded(
-            shards,
-            output,
-            Captions(level or (), language or (), weights),
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
-            seed=seed,
-            save_every=save_every,
-            device=device,
-            precision=precision,
-            say=_say,
-        )
+        how = How(steps, batch, learning_rate, seed, save_every, device, threads, precision)
+        chosen = Captions(level or (), language or (), weights)
+        made = train_embedded(shards, output, chosen, how, _say)
         out.print(escape(made.text), highlight=False, soft_wrap=True)
 
 
@@ -103,7 +101,9 @@ def distil(
     shift: Annotated[float, typer.Option(help="Of the student's noise levels.")] = 3.0,
     guidance: Annotated[
         float | None,
-        typer.Option(help="What is baked in; by default the teacher's own.", min=0),
+        typer.Option(
+            help="What is baked in; by default the teacher's own, or 1 where it has none.", min=0
+        ),
     ] = None,
     schedule: Annotated[
         str,
@@ -124,6 +124,7 @@ def distil(
     seed: Seed = 0,
     save_every: SaveEvery = 100,
     device: Device = "auto",
+    threads: Threads = 2,
     precision: Precision = "fp32",
 ) -> None:
     """Make a student that draws in a few steps, without guidance (decoupled DMD).
@@ -132,30 +133,13 @@ def distil(
 
     Example: `winnow generator distil model world-out/corpus -o fast --level short`
     """
-    from pipeline.generating import Captions
-    from pipeline.generating.runs import distil_generator
+    from pipeline.generating import Captions, How, Student, distil_generator
 
     with failures():
-        made = distil_generator(
-            teacher,
-            shards,
-            output,
-            Captions(level or (), language or (), weights),
-            steps=steps,
-            student_steps=student_steps,
-            shift=shift,
-            guidance=guidance,
-            schedule=schedule,
-            fake_updates=fake_updates,
-            size=size,
-            batch=batch,
-            learning_rate=learning_rate,
-            seed=seed,
-            save_every=save_every,
-            device=device,
-            precision=precision,
-            say=_say,
-        )
+        how = How(steps, batch, learning_rate, seed, save_every, device, threads, precision)
+        wanted = Student(student_steps, shift, guidance, schedule, fake_updates, size)
+        chosen = Captions(level or (), language or (), weights)
+        made = distil_generator(teacher, shards, output, chosen, how, wanted, _say)
         out.print(escape(made.text), highlight=False, soft_wrap=True)
 
 

@@ -30,6 +30,68 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class How:
+    """What training and distilling are told alike.
+
+    Args:
+        steps: Updates; ``None``, here and below: as usual for the run.
+        batch: Images in an update.
+        learning_rate: The highest.
+        seed: Of all that is random.
+        save_every: Updates between checkpoints.
+        device: See :func:`pipeline.generating.inputs.pick_device`.
+        threads: On the CPU, how many share the images of an update.
+        precision: ``fp32`` or ``bf16``.
+    """
+
+    steps: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    seed: int = 0
+    save_every: int = 200
+    device: str = "auto"
+    threads: int = 2
+    precision: str = "fp32"
+
+    def options(self, batches: BatchOptions) -> dict[str, Any]:
+        """For ``RunOptions``; what is not given is left out."""
+        if self.batch is not None:
+            # The number alone decides, not the tokens.
+            batches = dataclasses.replace(batches, tokens=2**62, most=self.batch)
+        given = {
+            "steps": self.steps,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "save_every": self.save_every,
+            "shares": self.threads,
+            "precision": self.precision,
+            "batches": batches,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Student:
+    """What is wanted of a student.
+
+    Args:
+        steps: In which it is to draw.
+        shift: Of its noise levels.
+        guidance: What is baked in; ``None``: the teacher's own, or 1 where it is sampled without.
+        schedule: See ``DistilOptions``.
+        fake_updates: Likewise.
+        size: Pixels, whose area the sizes of the shards are brought to; ``None``: the teacher's.
+    """
+
+    steps: int = 8
+    shift: float = 3.0
+    guidance: float | None = None
+    schedule: str = "hybrid"
+    fake_updates: int = 2
+    size: str | None = None
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a run made.
 
@@ -95,18 +157,7 @@ class Progress:
 
 
 def train_embedded(
-    shards: Path,
-    output: Path,
-    captions: Captions,
-    *,
-    steps: int | None = None,
-    batch: int | None = None,
-    learning_rate: float | None = None,
-    seed: int = 0,
-    save_every: int = 200,
-    device: str = "auto",
-    precision: str = "fp32",
-    say: Say = lambda _: None,
+    shards: Path, output: Path, captions: Captions, how: How, say: Say = lambda _: None
 ) -> Trained:
     """Train the embedded generator on shards; goes on from what is in the folder.
 
@@ -114,13 +165,7 @@ def train_embedded(
         shards: See :func:`pipeline.generating.inputs.open_shards`.
         output: Folder of the generator; ``run/`` in it holds checkpoints and losses.
         captions: Which to learn from.
-        steps: Updates; ``None``, here and below: the recipe's.
-        batch: Images in an update.
-        learning_rate: The highest.
-        seed: Of weights and order.
-        save_every: Updates between checkpoints.
-        device: See :func:`pipeline.generating.inputs.pick_device`.
-        precision: ``fp32`` or ``bf16``.
+        how: What is not the recipe's.
         say: Told how far the run is.
 
     Raises:
@@ -131,12 +176,11 @@ def train_embedded(
     from generator.train import Trainer
 
     with told():
-        recipe = embedded(steps, seed)
-        changes = _run_options(learning_rate, batch, save_every, precision, recipe.options.batches)
-        options = dataclasses.replace(recipe.options, **changes)
+        recipe = embedded(seed=how.seed)
+        options = dataclasses.replace(recipe.options, **how.options(recipe.options.batches))
         data = open_shards(shards, captions)
         _refuse_foreign(output)
-        model = recipe.new_model(seed).to(pick_device(device))
+        model = recipe.new_model(how.seed).to(pick_device(how.device))
         run = Trainer(model, recipe.codec, recipe.text, data, options, output / RUN)
         return _finish(run, recipe.whole(run.average), output, output, Progress(options.steps, say))
 
@@ -146,20 +190,8 @@ def distil_generator(
     shards: Path,
     output: Path,
     captions: Captions,
-    *,
-    steps: int = 600,
-    student_steps: int = 8,
-    shift: float = 3.0,
-    guidance: float | None = None,
-    schedule: str = "hybrid",
-    fake_updates: int = 2,
-    size: str | None = None,
-    batch: int = 32,
-    learning_rate: float = 1e-4,
-    seed: int = 0,
-    save_every: int = 100,
-    device: str = "auto",
-    precision: str = "fp32",
+    how: How,
+    student: Student,
     say: Say = lambda _: None,
 ) -> Trained:
     """Distil a generator; goes on from what is in the folder.
@@ -169,19 +201,8 @@ def distil_generator(
         shards: For captions and sizes.
         output: Folder of the student; ``run/`` in it holds checkpoints and losses.
         captions: Which to draw for.
-        steps: Updates of the student.
-        student_steps: In which it is to draw.
-        shift: Of its noise levels.
-        guidance: What is baked in; ``None``: the teacher's own.
-        schedule: See ``DistilOptions``.
-        fake_updates: Likewise.
-        size: Pixels, whose area the sizes of the shards are brought to; ``None``: the teacher's.
-        batch: Images in an update.
-        learning_rate: The highest.
-        seed: Of all that is random.
-        save_every: Updates between checkpoints.
-        device: See :func:`pipeline.generating.inputs.pick_device`.
-        precision: ``fp32`` or ``bf16``.
+        how: What is not as ``DistilOptions`` has it.
+        student: What is wanted.
         say: Told how far the run is.
 
     Raises:
@@ -197,39 +218,21 @@ def distil_generator(
         _refuse_foreign(output)
         if output.resolve() == teacher.resolve():
             raise ConfigurationError(f"the student needs a folder of its own, not {teacher}")
-        taught = load_generator(teacher, device)
+        taught = load_generator(teacher, how.device)
         data = open_shards(shards, captions)
-        height, width = parse_size(size) or taught.size
-        batches = BatchOptions(areas=(height * width,))
+        height, width = parse_size(student.size) or taught.size
+        # Without any, nothing but the fake would move the student.
+        own = taught.options.guidance or 1.0
         options = DistilOptions(
-            steps=steps,
-            seed=seed,
-            sampler=SamplerOptions(steps=student_steps, shift=shift),
-            guidance=taught.options.guidance if guidance is None else guidance,
-            schedule=cast("Any", schedule),
-            fake_updates=fake_updates,
-            **_run_options(learning_rate, batch, save_every, precision, batches),
+            sampler=SamplerOptions(steps=student.steps, shift=student.shift),
+            guidance=own if student.guidance is None else student.guidance,
+            schedule=cast("Any", student.schedule),
+            fake_updates=student.fake_updates,
+            **how.options(BatchOptions(areas=(height * width,))),
         )
         run = Distiller(taught.model, taught.codec, taught.text, data, options, output / RUN)
         made = TextToImage(run.average, taught.codec, taught.text, options.sampler, taught.size)
         return _finish(run, made, teacher, output, Progress(options.steps, say))
-
-
-def _run_options(
-    learning_rate: float | None,
-    batch: int | None,
-    save_every: int,
-    precision: str,
-    batches: BatchOptions,
-) -> dict[str, Any]:
-    """Options that both kinds of run have; what is not given is left out."""
-    given: dict[str, Any] = {"save_every": save_every, "precision": precision, "batches": batches}
-    if learning_rate is not None:
-        given["learning_rate"] = learning_rate
-    if batch is not None:
-        # The number alone decides, not the tokens.
-        given["batches"] = dataclasses.replace(batches, tokens=2**62, most=batch)
-    return given
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from generator import S3DiT
+from generator.recipes import embedded
 from generator.text_to_image import TextToImage
 from pipeline.cli import app
 from pipeline.console import Exit
@@ -76,8 +77,8 @@ def test_a_trained_folder_holds_all_that_sampling_needs(trained: Path, tmp_path:
     weights = "transformer/diffusion_pytorch_model.safetensors"
     assert files == {"winnow.json", "transformer/config.json", weights}
     ways = json.loads((kept / "winnow.json").read_text())
-    assert ways["sampler"]["steps"] == 50
-    assert ways["sampler"]["guidance"] > 0
+    sampler = embedded().sampler
+    assert (ways["sampler"]["steps"], ways["sampler"]["guidance"]) == (sampler.steps, 0)
     done = winnow("sample", kept, "a red circle", "two", "-o", tmp_path / "a.png", "--steps", 2)
     assert done.exit_code == Exit.DONE, done.output
     height, width = ways["size"]
@@ -97,10 +98,10 @@ def test_a_seed_gives_a_picture_whatever_is_drawn_beside_it(trained: Path, tmp_p
     half = len(both) // 2
     assert np.abs(both[half:] - other).max() <= 1
     assert np.abs(both[:half] - other).max() > 1
-    led = drawn("led.png", "other", "--seed", 6, "--negative", "one")
-    assert np.abs(led - other).max() > 0
-    alone = drawn("alone.png", "other", "--seed", 6, "--guidance", 0)
-    assert np.abs(alone - other).max() > 0
+    guided = drawn("guided.png", "other", "--seed", 6, "--guidance", 1)
+    assert np.abs(guided - other).max() > 0
+    led = drawn("led.png", "other", "--seed", 6, "--guidance", 1, "--negative", "one")
+    assert np.abs(led - guided).max() > 0
 
 
 def test_the_same_command_goes_on_and_another_is_refused(
