@@ -29,7 +29,7 @@ class ProfileStage(MapStage):
     """Measures every image once; see ``stages.signals`` for units and formulas."""
 
     name = "profile"
-    version = 3
+    version = 4
     reads = (Reads("items", (*IMAGE_COLUMNS, "format", "frames")),)
 
     @property

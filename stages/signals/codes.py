@@ -8,8 +8,14 @@ from numpy.typing import NDArray
 
 _STEP = 6  # rows between two scans; the core of a mark is three modules tall
 _BLOCK = 64  # side of the blocks whose means make the local threshold
-_WORD = 8  # pixels looked at at once
-_LIGHT, _DARK = np.uint64(0x0101_0101_0101_0101), np.uint64(0x0202_0202_0202_0202)
+# The lowest bit of each of eight bytes; multiplied by the other, they are the highest byte.
+_LOWEST, _GATHER = np.uint64(0x0101_0101_0101_0101), np.uint64(0x0102_0408_1020_4080)
+_ONE = np.uint64(1)
+# Every six bits in a row of this number are different: they tell which bit is set.
+_SEQUENCE = 0x03F7_9D71_B4CB_0A89
+_PLACES = np.zeros(64, dtype=np.int64)
+for _place in range(64):
+    _PLACES[((_SEQUENCE << _place) & (2**64 - 1)) >> 58] = _place
 _MARGIN = 20  # grey levels around the threshold that change nothing
 _MOST_MARKS = 64
 _SHORTEST = 9  # pixels across a mark
@@ -98,11 +104,11 @@ def _thresholds(grey: NDArray[np.uint8]) -> NDArray[np.int32]:
     down, across = -(-height // _BLOCK), -(-width // _BLOCK)
     sums = np.zeros((down, across), dtype=np.int64)
     counts = np.zeros((down, across), dtype=np.int64)
-    columns = np.zeros((down, width), dtype=np.int32)
+    columns = np.zeros((down, width), dtype=np.uint16)
     for y in range(0, height, _STEP):
         block, row = columns[y // _BLOCK], grey[y]
         for x in range(width):
-            block[x] = np.int32(block[x] + np.int32(row[x]))
+            block[x] = np.uint16(block[x] + np.uint16(row[x]))
         counts[y // _BLOCK] += 1
     for i in range(down):
         for x in range(width):
@@ -129,20 +135,24 @@ def _find_marks(
     """Scan rows for the proportions, confirm each find along its column; their number."""
     count, width = 0, grey.shape[1]
     turns = np.zeros(6, dtype=np.int64)
-    sides = np.zeros(-(-width // _WORD) * _WORD, dtype=np.uint8)
+    blocks = -(-width // _BLOCK)
+    sides = np.zeros(blocks * _BLOCK, dtype=np.uint8)
+    light, darker = np.empty(blocks, dtype=np.uint64), np.empty(blocks, dtype=np.uint64)
     for y in range(0, grey.shape[0], _STEP):
         _mark_sides(grey[y], thresholds[y // _BLOCK], sides)
-        words = sides.view(np.uint64)
+        _pack_sides(sides, light.view(np.uint8), darker.view(np.uint8))
         first = second = third = fourth = fifth = last = -10_000
-        dark, place = False, 0
-        while place < words.shape[0]:
-            # Most of a photograph is on one side for long: eight pixels at once.
-            if not words[place] & (_LIGHT if dark else _DARK):
-                place += 1
-                continue
-            for x in range(place * _WORD, (place + 1) * _WORD):
-                if sides[x] != (1 if dark else 2):
-                    continue
+        dark = False
+        for block in range(blocks):
+            rest = ~np.uint64(0)
+            while True:
+                # The next pixel on the other side: most are on one for long.
+                found = (light[block] if dark else darker[block]) & rest
+                if found == 0:
+                    break
+                lowest = found & (~found + _ONE)
+                rest = ~(lowest | (lowest - _ONE))
+                x = block * _BLOCK + _PLACES[(lowest * np.uint64(_SEQUENCE)) >> np.uint64(58)]
                 first, second, third, fourth, fifth, last = second, third, fourth, fifth, last, x
                 # The run that ends here was of the colour that is left behind.
                 size = last - first
@@ -159,7 +169,6 @@ def _find_marks(
                         if count == marks.shape[0]:
                             return count
                 dark = not dark
-            place += 1
     return count
 
 
@@ -175,6 +184,19 @@ def _mark_sides(
         for x in range(values.shape[0]):
             light, dark = values[x] > high, values[x] < low
             marked[x] = np.uint8(np.uint8(light) | np.uint8(np.uint8(dark) << np.uint8(1)))
+
+
+@njit(cache=True, nogil=True)
+def _pack_sides(
+    sides: NDArray[np.uint8], light: NDArray[np.uint8], dark: NDArray[np.uint8]
+) -> None:
+    """Which pixels are light and which are dark: one bit each, the leftmost the lowest."""
+    words = sides.view(np.uint64)
+    bits = np.uint64(56)
+    for place in range(words.shape[0]):
+        word = words[place]
+        light[place] = np.uint8(((word & _LOWEST) * _GATHER) >> bits)
+        dark[place] = np.uint8((((word >> _ONE) & _LOWEST) * _GATHER) >> bits)
 
 
 @njit(cache=True, nogil=True)

@@ -80,14 +80,20 @@ def reencoded_bytes_per_pixel(pixels: NDArray[np.uint32], quality: int) -> float
         pixels: (height, width), packed, of the working copy.
         quality: 1..95, on libjpeg's scale; figures compare only at the same quality.
     """
+    sample = empty_sample(pixels)
+    take_tiles(pixels, sample)
+    return sampled_bytes_per_pixel(sample, quality)
+
+
+def empty_sample(pixels: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Memory for ``take_tiles``: of one row of tiles, or of the image where it holds none."""
     height, width = pixels.shape
-    across, down = width // _TILE, height // _TILE
-    if across * down > 0:
-        tiles = min(MOST_TILES, across * down)
-        sample = np.empty((_TILE, _TILE * tiles), dtype=np.uint32)
-        _gather(pixels, across, across * down, sample)
-    else:
-        sample = np.ascontiguousarray(pixels)
+    tiles = min(MOST_TILES, (width // _TILE) * (height // _TILE))
+    return np.empty((_TILE, _TILE * tiles) if tiles else (height, width), dtype=np.uint32)
+
+
+def sampled_bytes_per_pixel(sample: NDArray[np.uint32], quality: int) -> float:
+    """``reencoded_bytes_per_pixel`` of what ``take_tiles`` took."""
     rows, columns = sample.shape
     data = simplejpeg.encode_jpeg(
         sample.view(np.uint8).reshape(rows, columns, 4),
@@ -102,11 +108,18 @@ def reencoded_bytes_per_pixel(pixels: NDArray[np.uint32], quality: int) -> float
 
 
 @njit(cache=True, nogil=True)
-def _gather(
-    pixels: NDArray[np.uint32], across: int, available: int, sample: NDArray[np.uint32]
-) -> None:
-    """Copy tiles at equal distances along the rows of tiles, side by side."""
-    tiles = sample.shape[1] // _TILE
+def take_tiles(pixels: NDArray[np.uint32], sample: NDArray[np.uint32]) -> None:
+    """Copy tiles at equal distances along the rows of tiles, side by side.
+
+    Args:
+        pixels: (height, width), packed.
+        sample: Of ``empty_sample``, filled; of an image without a tile, with the image.
+    """
+    across, down = pixels.shape[1] // _TILE, pixels.shape[0] // _TILE
+    if across * down == 0:
+        sample[:] = pixels
+        return
+    tiles, available = sample.shape[1] // _TILE, across * down
     for tile in range(tiles):
         place = (2 * tile + 1) * available // (2 * tiles)
         top, left = place // across * _TILE, place % across * _TILE

@@ -1,8 +1,14 @@
-"""The two steps of the perceptual hash: 32 x 32 samples, and the signs of their frequencies."""
+"""The frequencies of the perceptual hash, and its bits.
+
+Resampling and the cosine transform are both weighted sums, so their weights are multiplied
+beforehand: of a line of any length, eight sums remain. All sums are of whole numbers.
+"""
+
+# Numba adds where mypy sees int and numpy.int64.
+# mypy: disable-error-code="assignment"
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -10,44 +16,73 @@ from numba import njit
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from stages.signals.resampling import MEAN_BITS, lanczos_weights, resample_columns, row_means
+from stages.signals.resampling import frequency_matrix, row_sums, whole_weights
 
-#: Side of the square of samples.
+#: Side of the square of samples whose frequencies are taken.
 SAMPLES = 32
-#: Rows, and columns, of means from which the samples are taken where there are twice as many.
-MEANS = 128
+#: Lowest frequencies in each direction.
+SIDE = 8
+#: Sums of rows, from which vertical frequencies are taken where there are twice as many rows.
+SUMS = 64
 
-Weights = tuple[NDArray[np.int32], NDArray[np.int16], int]
-
-_SIDE = 8
-_HALF = SAMPLES // 2
-# Cosines as integers: with them equal samples cancel exactly, and bits are the same everywhere.
-_COSINES = np.array(
-    [
-        [round(math.cos(math.pi * (2 * n + 1) * k / (2 * SAMPLES)) * 2**20) for n in range(_HALF)]
-        for k in range(_SIDE)
-    ],
-    dtype=np.int64,
-)
+_ROW_BITS = 20
+# Columns are filled up to a multiple of it: what compiled loops leave over is slow.
+_WHOLE = 64
 
 
-def hash_weights(height: int, width: int) -> tuple[Weights, Weights]:
-    """What ``hash_of`` needs for an image of that size: weights of its rows and columns."""
-    return _weights(_samples_of(height), SAMPLES), _weights(_samples_of(width), SAMPLES)
+def hash_weights(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+    """What ``hash_of`` needs for an image of that size.
+
+    Args:
+        height: At most 2,048, so that no sum overflows.
+        width: The same.
+
+    Returns:
+        Weights of the groups of rows (8, groups), and of the columns (8, width and more),
+        zero beyond the width.
+    """
+    groups = _groups_of(height)
+    return _row_weights(groups), _column_weights(width, -(-height // groups))
 
 
-_weights = lru_cache(maxsize=1024)(lanczos_weights)
+@lru_cache(maxsize=1024)
+def _row_weights(groups: int) -> NDArray[np.int64]:
+    return whole_weights(frequency_matrix(groups, SAMPLES, SIDE), _ROW_BITS)
+
+
+@lru_cache(maxsize=1024)
+def _column_weights(width: int, rows: int) -> NDArray[np.int16]:
+    """With as many bits as a product of 16-bit numbers, and sums of 32 bits, allow."""
+    exact = frequency_matrix(width, SAMPLES, SIDE)
+    bits = _ROW_BITS
+    while True:
+        whole = np.abs(whole_weights(exact, bits))
+        if whole.max() < 1 << 15 and whole.sum(axis=1).max() * rows * 255 < 1 << 31:
+            filled = np.zeros((SIDE, -(-width // _WHOLE) * _WHOLE), dtype=np.int16)
+            filled[:, :width] = whole_weights(exact, bits)
+            return filled
+        bits -= 1
 
 
 @register_jitable
-def _samples_of(length: int) -> int:
-    """How many rows (columns) are left of ``length``, after means over neighbours."""
-    return MEANS if length >= 2 * MEANS else length
+def _groups_of(length: int) -> int:
+    """How many rows are left of ``length``, after sums over neighbours."""
+    return SUMS if length >= 2 * SUMS else length
 
 
 @njit(cache=True, nogil=True)
-def hash_samples(grey: NDArray[np.uint8], rows: Weights, columns: Weights) -> NDArray[np.uint8]:
-    """Resample by Lanczos, columns first, from means over neighbours where there are enough.
+def hash_of(
+    grey: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int16]
+) -> np.uint64:
+    """The hash of an image; see ``frequencies`` for the arguments."""
+    return hash_bits(frequencies(grey, rows, columns))
+
+
+@njit(cache=True, nogil=True)
+def frequencies(
+    grey: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int16]
+) -> NDArray[np.int64]:
+    """The lowest cosine terms of an image, resampled to 32 x 32 (Lanczos), in whole numbers.
 
     Args:
         grey: (height, width).
@@ -55,62 +90,49 @@ def hash_samples(grey: NDArray[np.uint8], rows: Weights, columns: Weights) -> ND
         columns: Second of the same.
 
     Returns:
-        (32, 32), as Pillow's ``resize`` but for the means, and for its rounding.
+        (8, 8), rows by vertical frequency; their unit depends on the image's size.
     """
-    width = grey.shape[1]
-    narrow = np.empty((SAMPLES, width), dtype=np.uint8)
-    _resample(grey, rows, narrow)
-    turned = np.empty((width, SAMPLES), dtype=np.uint8)
-    for x in range(width):
-        for y in range(SAMPLES):
-            turned[x, y] = narrow[y, x]
-    samples = np.empty((SAMPLES, SAMPLES), dtype=np.uint8)
-    _resample(turned, columns, samples)
-    return samples.T
+    height, groups = grey.shape[0], rows.shape[1]
+    across = _across(row_sums(grey, groups, columns.shape[1]), columns)
+    size = height // groups
+    if height % groups:
+        # Groups of two sizes: both become sums of as many rows.
+        for group in range(groups):
+            lines = (group + 1) * height // groups - group * height // groups
+            across[group] *= size + 1 if lines == size else size
+    result = np.zeros((SIDE, SIDE), dtype=np.int64)
+    for row in range(SIDE):
+        for group in range(groups):
+            weight = rows[row, group]
+            for column in range(SIDE):
+                result[row, column] += weight * across[group, column]
+    return result
 
 
 @njit(cache=True, nogil=True)
-def _resample(grey: NDArray[np.uint8], weights: Weights, result: NDArray[np.uint8]) -> None:
-    if _samples_of(grey.shape[0]) < grey.shape[0]:
-        means = row_means(grey, MEANS)
-        resample_columns(means, weights[0], weights[1], weights[2] + MEAN_BITS, result)
-    else:
-        resample_columns(grey, weights[0], weights[1], weights[2], result)
+def _across(sums: NDArray[np.int16], columns: NDArray[np.int16]) -> NDArray[np.int64]:
+    """Horizontal terms of each line: (groups, 8)."""
+    result = np.empty((sums.shape[0], SIDE), dtype=np.int64)
+    for group in range(sums.shape[0]):
+        line = sums[group]
+        for column in range(SIDE):
+            weights, total = columns[column], np.int32(0)
+            # One product of 16-bit numbers and one sum of 32 bits: a single instruction.
+            for x in range(line.shape[0]):
+                total = np.int32(total + np.int32(np.int32(line[x]) * np.int32(weights[x])))
+            result[group, column] = total
+    return result
 
 
 @njit(cache=True, nogil=True)
-def hash_of(grey: NDArray[np.uint8], rows: Weights, columns: Weights) -> np.uint64:
-    """The hash of an image; see ``hash_samples`` for the arguments."""
-    return hash_bits(hash_samples(grey, rows, columns))
-
-
-@njit(cache=True, nogil=True)
-def hash_bits(samples: NDArray[np.uint8]) -> np.uint64:
-    """Bits of the 8 x 8 lowest frequencies that are above their median, row-major.
-
-    Args:
-        samples: (32, 32).
-    """
-    vertical = np.zeros((_SIDE, SAMPLES), dtype=np.int64)
-    for k in range(_SIDE):
-        for n in range(_HALF):
-            for x in range(SAMPLES):
-                other = np.int64(samples[SAMPLES - 1 - n, x])
-                here = np.int64(samples[n, x])
-                folded = here - other if k & 1 else here + other
-                vertical[k, x] += folded * _COSINES[k, n]
-    low = np.zeros(_SIDE * _SIDE, dtype=np.float64)
-    for row in range(_SIDE):
-        for k in range(_SIDE):
-            total = np.int64(0)
-            for n in range(_HALF):
-                other = vertical[row, SAMPLES - 1 - n]
-                folded = vertical[row, n] - other if k & 1 else vertical[row, n] + other
-                total += folded * _COSINES[k, n]
-            low[row * _SIDE + k] = total
+def hash_bits(terms: NDArray[np.int64]) -> np.uint64:
+    """Bits of the 8 x 8 terms that are above their median, row-major."""
+    low = terms.ravel()
     ordered = np.sort(low)
-    median = (ordered[31] + ordered[32]) / 2
+    lower, upper = ordered[SIDE * SIDE // 2 - 1], ordered[SIDE * SIDE // 2]
     bits = np.uint64(0)
-    for place in range(_SIDE * _SIDE):
-        bits = (bits << np.uint64(1)) | np.uint64(low[place] > median)
+    for place in range(SIDE * SIDE):
+        # Above the mean of the two in the middle: as whole numbers, without a rounded half.
+        above = low[place] >= upper and lower < upper
+        bits = (bits << np.uint64(1)) | np.uint64(above or low[place] > upper)
     return bits

@@ -3,6 +3,11 @@
 Pixels are (height, width) uint32, red in the lowest byte, then green and blue: Pillow's own
 memory of an RGB image on a little-endian machine. Numba widens 32-bit arithmetic to 64 bits;
 the casts keep it narrow, without which the compiler does not work on several pixels at once.
+How many it takes follows from the widest numbers that a loop loads and stores: where those it
+computes with are wider, it uses registers of 512 bits, and a processor that has them waits for
+their current, and is slower for a while, the next image's decoding included. So loops store
+what is wider first, and narrow it in a second loop; and shift by constants only. Filling a
+piece whose length is a constant of 64 bytes or more takes such registers too.
 All kernels release the GIL.
 """
 
@@ -152,13 +157,13 @@ def diagonal_median(grey: NDArray[np.uint8], step: int) -> float:
     counts = np.zeros((2, 511), dtype=np.int64)
     for y in range(0, grey.shape[0] - 1, 2 * step):
         for x in range(width):
-            value = np.int32(
-                np.int32(grey[y, 2 * x])
-                - np.int32(grey[y, 2 * x + 1])
-                - np.int32(grey[y + 1, 2 * x])
-                + np.int32(grey[y + 1, 2 * x + 1])
+            value = np.int16(
+                np.int16(grey[y, 2 * x])
+                - np.int16(grey[y, 2 * x + 1])
+                - np.int16(grey[y + 1, 2 * x])
+                + np.int16(grey[y + 1, 2 * x + 1])
             )
-            details[x] = np.uint16(max(value, np.int32(-value)))
+            details[x] = np.uint16(max(value, np.int16(-value)))
         for x in range(width):
             counts[x & 1, details[x]] += 1
     half = counts.sum() / 2

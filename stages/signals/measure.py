@@ -9,7 +9,7 @@ from PIL import Image
 
 from stages.signals import encoding, layout, pixels
 from stages.signals.codes import readable
-from stages.signals.encoding import reencoded_bytes_per_pixel
+from stages.signals.encoding import empty_sample, sampled_bytes_per_pixel
 from stages.signals.hashing import hash_weights
 from stages.signals.together import NAMES, measure
 from stages.signals.working import working_pixels
@@ -27,11 +27,12 @@ def pixel_signals(image: Image.Image, reencode_quality: int) -> Signals:
     packed = working_pixels(image)
     height, width = packed.shape
     grey = np.empty((height, width), dtype=np.uint8)
-    values = measure(packed, grey, *hash_weights(height, width))
+    sample = empty_sample(packed)
+    values = measure(packed, grey, sample, *hash_weights(height, width))
     signals: Signals = dict(zip(NAMES, values, strict=True))
     signals["aspect"] = pixels.aspect(image.width, image.height)
     signals["screenshot"] = layout.screenshot(grey, signals["flat_share"])
-    signals["reencode_bpp"] = reencoded_bytes_per_pixel(packed, reencode_quality)
+    signals["reencode_bpp"] = sampled_bytes_per_pixel(sample, reencode_quality)
     signals["reencode_quality"] = reencode_quality
     signals["qr_code"] = signals.pop("corners") and readable(grey)
     return signals

@@ -29,8 +29,9 @@ def phash(grey: NDArray[np.uint8]) -> int:
     hexadecimal string that ``imagehash.phash`` prints.
 
     Few bits differ from its, where a coefficient is near the median: it resizes from full
-    resolution in one step, where here 256 and more rows (columns) of the working copy are
-    first averaged to 128; and Pillow, depending on shape and version, rounds the rows first.
+    resolution, rounds the samples and cuts them to 0..255. Here nothing is rounded between
+    the pixels of the working copy and the coefficients, and 128 rows or more are first
+    added up to 64.
 
     Source: C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash
     Functions", 2010, section 3.2.1, with the median over all 64 terms as ``imagehash`` does.

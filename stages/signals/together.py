@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from stages.signals import layout, pixels
 from stages.signals.borders import ring_statistics
 from stages.signals.codes import corners, finder_marks
-from stages.signals.hashing import Weights, hash_of
+from stages.signals.encoding import take_tiles
+from stages.signals.hashing import hash_of
 from stages.signals.kernels import colour_sums, diagonal_median, laplacian_sums, luma, tones
 
 # From this height on, what is a mean over the picture takes every fourth row.
@@ -35,17 +36,23 @@ NAMES = (
 
 @njit(cache=True, nogil=True)
 def measure(
-    packed: NDArray[np.uint32], grey: NDArray[np.uint8], rows: Weights, columns: Weights
+    packed: NDArray[np.uint32],
+    grey: NDArray[np.uint8],
+    sample: NDArray[np.uint32],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int16],
 ) -> Measured:
     """Signals of a working copy, by ``NAMES``; each is defined where it is computed.
 
     Args:
         packed: (height, width), red in the lowest byte.
         grey: The same shape, filled with its luma.
+        sample: Of ``encoding.empty_sample``, filled for the encoder.
         rows: First of ``hashing.hash_weights``.
         columns: Second of the same.
     """
     luma(packed, grey)
+    take_tiles(packed, sample)
     height, width = grey.shape
     step = 4 if height >= _TALL else 1
     total, squares, count, bits = tones(grey, step)

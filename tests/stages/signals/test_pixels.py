@@ -73,7 +73,7 @@ def test_sharpness_falls_with_blur() -> None:
 
 @pytest.mark.parametrize("sigma", [2, 5, 10, 20])
 @pytest.mark.parametrize("ground", ["flat", "ramp"])
-def test_noise_of_known_deviation(sigma: float, ground: str) -> None:
+def test_noise_of_known_deviation(sigma: int, ground: str) -> None:
     rng = np.random.default_rng(sigma)
     base = np.full((400, 500), 128.0) if ground == "flat" else np.linspace(90, 160, 500)[None, :]
     noisy = (base + rng.normal(0, sigma, (400, 500))).round().clip(0, 255)
