@@ -202,8 +202,6 @@ def load_or_distil(
     options = DistilOptions(
         steps=arguments.updates,
         learning_rate=arguments.rate,
-        warmup=10,
-        ema=0.95,
         save_every=50,
         seed=arguments.seed,
         sampler=SamplerOptions(steps=8, shift=arguments.shift),

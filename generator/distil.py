@@ -63,15 +63,15 @@ class DistilOptions(RunOptions):
         fake_rate: Factor of its learning rate, above 0.
     """
 
-    steps: int = 500
-    learning_rate: float = 1e-4
-    warmup: int = 20
-    ema: float = 0.99
+    steps: int = 100
+    learning_rate: float = 3e-5
+    warmup: int = 10
+    ema: float = 0.95
     sampler: SamplerOptions = TURBO
     guidance: float = 4.0
     schedule: Schedule = "hybrid"
     fake_updates: int = 2
-    fake_rate: float = 1.0
+    fake_rate: float = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -94,7 +94,7 @@ def distil(
     ],
     shards: ShardsPath,
     output: Output,
-    steps: Annotated[int, typer.Option(help="Updates of the student.", min=1)] = 600,
+    steps: Annotated[int, typer.Option(help="Updates of the student.", min=1)] = 100,
     student_steps: Annotated[
         int, typer.Option(help="Steps that the student is to draw in.", min=1, max=1000)
     ] = 8,
@@ -116,8 +116,8 @@ def distil(
         str | None,
         typer.Option(help="Pixels to learn at, such as 512: an area; by default the teacher's."),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images in an update.", min=1)] = 32,
-    learning_rate: Annotated[float, typer.Option(help="The highest.")] = 1e-4,
+    batch: Annotated[int, typer.Option(help="Images in an update.", min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option(help="The highest.")] = 3e-5,
     level: Levels = None,
     language: Languages = None,
     weights: Weights = None,

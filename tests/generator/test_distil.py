@@ -126,6 +126,7 @@ def test_the_student_decides_in_two_steps_what_the_teacher_blends() -> None:
     many, few = clear(teacher, 50)[0], clear(teacher, 2)[0]
     how = DistilOptions(
         steps=50,
+        learning_rate=1e-4,
         warmup=5,
         ema=0.9,
         sampler=SamplerOptions(steps=2),
