@@ -16,8 +16,9 @@ of equals). Most components agree at once, and the few that do not get the start
 
 What the score is, and why components are solved one by one, says ``dedup.communities``. Each
 component has a random generator of its own, so an answer depends on the component and its
-seed alone. igraph's Leiden finds the same scores, within chance, and takes fifteen to
-twenty-five times as long for one start; the tests compare with it.
+seed alone. Weights are added in the order of the edges, whatever is done to be fast: rounding,
+too, is part of the answer. igraph's Leiden finds the same scores, within chance, and takes
+twenty to thirty times as long for one start; the tests compare with it.
 """
 
 from __future__ import annotations
@@ -29,14 +30,21 @@ from numba import njit
 from numpy.typing import NDArray
 
 from dedup.adjacency import (
-    Adjacency,
+    FRESH,
+    MOST_NODES,
+    WAITING,
+    Desk,
+    Graph,
+    Nodes,
     State,
-    adjacency,
     connected_groups,
+    fill_graph,
+    new_desk,
+    new_graph,
     renumber,
     score,
     shrink,
-    shuffled,
+    shuffle,
 )
 from dedup.aggregate import Parts
 from dedup.arrays import Doubles, Ints
@@ -59,7 +67,13 @@ def solve_cpm(parts: Parts, resolution: float, seeds: NDArray[np.uint64], passes
 
     Returns:
         For each node the lowest node of its community, numbered within its graph, int64.
+
+    Raises:
+        ValueError: If a graph has more nodes than 32 bits can number.
     """
+    longest = int(np.diff(parts.node_start).max(initial=0))
+    if longest > MOST_NODES:
+        raise ValueError(f"a component may have at most {MOST_NODES} nodes, got {longest}")
     # Arrays in shared memory may be read-only: for numba another type, compiled once more.
     frozen = {name: each for name, each in vars(parts).items() if not each.flags.writeable}
     parts = replace(parts, **{name: each.copy() for name, each in frozen.items()})
@@ -89,213 +103,296 @@ def _solve_parts(
     passes: int,
 ) -> Ints:
     found = np.empty(len(sizes), np.int64)
+    nodes, edges = _longest(node_start), _longest(edge_start)
+    graph, desk = new_graph(nodes, edges), new_desk(nodes)
+    smaller = (new_graph(nodes, edges), new_graph(nodes, edges))
+    state, best = np.empty(1, np.uint64), np.empty(nodes, np.uint32)
     for part in range(len(seeds)):
-        first, last = node_start[part], node_start[part + 1]
+        first, count = node_start[part], node_start[part + 1] - node_start[part]
         start, stop = edge_start[part], edge_start[part + 1]
-        graph = adjacency(last - first, src[start:stop], dst[start:stop], weight[start:stop])
-        size = np.empty(last - first, np.float64)
-        for node in range(last - first):
-            size[node] = sizes[first + node]
-        state = np.empty(1, np.uint64)
+        fill_graph(graph, count, src[start:stop], dst[start:stop], weight[start:stop])
+        for node in range(count):
+            graph.sizes[node] = sizes[first + node]
         state[0] = seeds[part]
-        best, met = 0.0, 0
-        for _ in range(STARTS if stop - start <= RESTART_EDGES else 1):
-            member = _run(graph, size, resolution, state, passes)
-            now = score(graph, size, member, resolution)
-            if met == 0 or now > best + _EQUAL * abs(best):
-                best, met = now, 1
-                for node in range(last - first):
-                    found[first + node] = member[node]
-            elif now >= best - _EQUAL * abs(best):
-                met += 1
-            if met == AGREED:
-                break
+        starts = STARTS if stop - start <= RESTART_EDGES else 1
+        _best_start(graph, smaller, count, resolution, state, passes, starts, desk, best)
+        for node in range(count):
+            found[first + node] = best[node]
     return found
 
 
 @njit(cache=True, nogil=True)
-def _run(graph: Adjacency, size: Doubles, resolution: float, state: State, passes: int) -> Ints:
-    """The community of each node, by its lowest node."""
-    member = np.arange(len(size))
-    for _ in range(passes):
-        member, moved = _one_pass(graph, size, member, resolution, state)
-        if moved == 0:
+def _longest(start: Ints) -> int:
+    most = 0
+    for part in range(len(start) - 1):
+        most = max(most, start[part + 1] - start[part])
+    return most
+
+
+@njit(cache=True, nogil=True)
+def _best_start(
+    graph: Graph,
+    smaller: tuple[Graph, Graph],
+    count: int,
+    resolution: float,
+    state: State,
+    passes: int,
+    starts: int,
+    desk: Desk,
+    best: Nodes,
+) -> None:
+    """The best answer of several starts, into ``best``."""
+    _run(graph, smaller, count, resolution, state, passes, desk, best)
+    most, scored, met = 0.0, False, 1
+    member = desk.member
+    for _ in range(starts - 1):
+        _run(graph, smaller, count, resolution, state, passes, desk, member)
+        if _equal(member, best, count):  # most often; then so are the scores
+            met += 1
+        else:
+            if not scored:
+                most, scored = score(graph, count, best, resolution, desk.total), True
+            now = score(graph, count, member, resolution, desk.total)
+            if now > most + _EQUAL * abs(most):
+                most, met = now, 1
+                for node in range(count):
+                    best[node] = member[node]
+            elif now >= most - _EQUAL * abs(most):
+                met += 1
+        if met == AGREED:
             break
-    return connected_groups(graph, member)
+
+
+@njit(cache=True, nogil=True)
+def _equal(one: Nodes, other: Nodes, count: int) -> bool:
+    node = 0
+    while node < count and one[node] == other[node]:
+        node += 1
+    return node == count
+
+
+@njit(cache=True, nogil=True)
+def _run(
+    graph: Graph,
+    smaller: tuple[Graph, Graph],
+    count: int,
+    resolution: float,
+    state: State,
+    passes: int,
+    desk: Desk,
+    member: Nodes,
+) -> None:
+    """The community of each node, by its lowest node, into ``member``."""
+    for node in range(count):
+        member[node] = node
+    for _ in range(passes):
+        if _one_pass(graph, smaller, count, member, resolution, state, desk) == 0:
+            break
+    community = desk.community
+    for node in range(count):
+        community[node] = member[node]
+    connected_groups(graph, count, community, member, desk)
 
 
 @njit(cache=True, nogil=True)
 def _one_pass(
-    graph: Adjacency, size: Doubles, member: Ints, resolution: float, state: State
-) -> tuple[Ints, int]:
-    """Better communities than the given ones, and how many moves it took."""
-    count = len(size)
-    place = np.arange(count)  # the node of the smaller graph that holds each node
-    community = member.copy()
-    moved = 0
+    graph: Graph,
+    smaller: tuple[Graph, Graph],
+    count: int,
+    member: Nodes,
+    resolution: float,
+    state: State,
+    desk: Desk,
+) -> int:
+    """Make communities better, in place. How many moves it took."""
+    community, part, place, number = desk.community, desk.part, desk.place, desk.number
+    for node in range(count):
+        community[node] = member[node]
+        place[node] = node
+    left, level, moved = count, 0, 0
     while True:
-        moved += _move(graph, size, community, resolution, state)
-        refined = _refine(graph, size, community, resolution, state)
-        part, parts = renumber(refined, len(size))
-        if parts == len(size):
+        moved += _move(graph, left, resolution, state, desk)
+        _refine(graph, left, resolution, state, desk)
+        parts = renumber(part, left, left, number)
+        if parts == left:
             break
-        smaller = np.zeros(parts, np.float64)
-        above = np.empty(parts, np.int64)
-        for node in range(len(size)):
-            smaller[part[node]] += size[node]
-            above[part[node]] = community[node]
-        community, _ = renumber(above, len(size))
-        graph, size = shrink(graph, part, parts), smaller
+        shrink(graph, left, part, parts, smaller[level % 2], desk)
+        for node in range(left):  # no part has a higher number than its nodes
+            community[part[node]] = community[node]
+        renumber(community, parts, left, number)
         for node in range(count):
             place[node] = part[place[node]]
+        graph, left, level = smaller[level % 2], parts, level + 1
     for node in range(count):
-        place[node] = community[place[node]]
-    member, _ = renumber(place, count)
-    return member, moved
+        member[node] = community[place[node]]
+    renumber(member, count, count, number)
+    return moved
 
 
 @njit(cache=True, nogil=True)
-def _move(graph: Adjacency, size: Doubles, community: Ints, resolution: float, state: State) -> int:
-    """Move nodes to where they gain most, until none gains; in place. How many moves."""
-    starts, ends, _ = graph
-    count = len(size)
-    total = np.zeros(count, np.float64)
-    members = np.zeros(count, np.int64)
-    for node in range(count):
-        total[community[node]] += size[node]
-        members[community[node]] += 1
-    spare, spares = np.empty(count, np.int64), 0  # a stack of unused communities
-    for node in range(count):
-        if members[node] == 0:
-            spare[spares] = node
-            spares += 1
-    linked, seen = np.zeros(count, np.float64), np.empty(count, np.int64)
-    queue, waiting = shuffled(count, state), np.ones(count, np.bool_)
-    head, length, moved = 0, count, 0
-    while length:
-        node = queue[head]
-        head, length = (head + 1) % count, length - 1
-        waiting[node] = False
+def _move(graph: Graph, count: int, resolution: float, state: State, desk: Desk) -> int:
+    """Move nodes to where they gain most, until none gains; in place. How many moves.
+
+    Leaves the sizes of the communities, and the weight from each ``fresh`` node to its own.
+    """
+    sizes, community, cut = graph.sizes, desk.community, desk.cut
+    total, members, spare = desk.whole, desk.number, desk.spare
+    queue, mark = desk.order, desk.mark
+    spares = _count_members(graph, count, desk)
+    shuffle(queue, count, state)
+    ring = np.uint32(len(queue) - 1)  # the queue goes round; its length is a power of two
+    head, tail, moved = 0, count, 0
+    while head < tail:
+        node = queue[np.uint32(head) & ring]
+        head += 1
+        mark[node] = FRESH
         own = community[node]
         unused = spare[spares - 1] if members[own] > 1 else own
-        best = _best(graph, size, community, total, resolution, node, unused, linked, seen)
+        best, cut[node] = _best(graph, resolution, node, unused, desk)
         if best == own:
             continue
         moved += 1
         spares -= members[best] == 0
         members[own] -= 1
         members[best] += 1
-        total[own] -= size[node]
-        total[best] += size[node]
+        total[own] -= sizes[node]
+        total[best] += sizes[node]
         community[node] = best
         if members[own] == 0:
             spare[spares] = own
             spares += 1
-        for at in range(starts[node], starts[node + 1]):
-            other = ends[at]
-            if community[other] != best and not waiting[other]:
-                waiting[other] = True
-                queue[(head + length) % count] = other
-                length += 1
+        tail = _wake(graph, node, tail, desk)
     return moved
 
 
-@njit(cache=True, nogil=True)
-def _best(
-    graph: Adjacency,
-    size: Doubles,
-    community: Ints,
-    total: Doubles,
-    resolution: float,
-    node: int,
-    unused: int,
-    linked: Doubles,
-    seen: Ints,
-) -> int:
-    """The community where a node gains most; its own unless another gains more.
+@njit(cache=True, nogil=True, forceinline=True)
+def _count_members(graph: Graph, count: int, desk: Desk) -> int:
+    """Set up the sizes of communities and the stack of unused ones; how many are unused."""
+    total, members, spare, mark = desk.whole, desk.number, desk.spare, desk.mark
+    community, sizes = desk.community, graph.sizes
+    for node in range(count):
+        total[node], members[node], mark[node] = 0.0, 0, WAITING
+    for node in range(count):
+        total[community[node]] += sizes[node]
+        members[community[node]] += 1
+    spares = 0
+    for node in range(count):
+        if members[node] == 0:
+            spare[spares] = node
+            spares += 1
+    return spares
 
-    ``unused`` is a community without members, ``linked`` (all 0, and left so) and ``seen`` are
-    scratch space.
-    """
-    starts, ends, weights = graph
-    own = community[node]
-    found = 0
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _wake(graph: Graph, node: int, tail: int, desk: Desk) -> int:
+    """Queue the neighbours of a node that moved, but for those it joined; the new tail."""
+    starts, ends, _, _ = graph
+    queue, mark, community = desk.order, desk.mark, desk.community
+    ring, best, place = np.uint32(len(queue) - 1), community[node], np.int64(tail)
+    # Without branches, which would be guessed wrong often. One place of the queue is always free.
     for at in range(starts[node], starts[node + 1]):
-        other = community[ends[at]]
-        if linked[other] == 0.0:
-            seen[found] = other
-            found += 1
-        linked[other] += weights[at]
-    stay = linked[own] - resolution * size[node] * (total[own] - size[node])
+        other = ends[at]
+        before = mark[other]
+        after = before & WAITING if community[other] == best else before | WAITING
+        mark[other] = after
+        queue[np.uint32(place) & ring] = other
+        place += np.int64((before ^ after) & WAITING)
+    return int(place)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _best(graph: Graph, resolution: float, node: int, unused: int, desk: Desk) -> tuple[int, float]:
+    """The community where a node gains most, and the weight to it.
+
+    Its own unless another gains more. ``unused`` is a community without members.
+    """
+    linked, seen, total, size = desk.linked, desk.seen, desk.whole, graph.sizes[node]
+    own = desk.community[node]
+    found = _link(graph, desk.community, node, own, linked, seen)
+    price = resolution * size
+    link = linked[own]
+    stay = link - price * (total[own] - size)
     best, best_gain = own, stay + _TOLERANCE * max(1.0, abs(stay))
     if unused != own and best_gain < 0.0:
-        best, best_gain = unused, 0.0
+        best, best_gain, link = unused, 0.0, 0.0
     for at in range(found):
         other = seen[at]
-        gain = linked[other] - resolution * size[node] * total[other]
+        gain = linked[other] - price * total[other]
         if other != own and gain > best_gain:
-            best, best_gain = other, gain
+            best, best_gain, link = other, gain, linked[other]
         linked[other] = 0.0
-    return best
+    return best, link
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _link(
+    graph: Graph, label: Nodes, node: int, likely: int, linked: Doubles, seen: Nodes
+) -> np.uint64:
+    """Sum the weights from a node by the label of the other end; how many labels were seen.
+
+    Most ends bear the ``likely`` label. Their sum is kept in a register, for memory takes
+    twice as long to add to; and nothing branches, for the guess would often be wrong.
+    """
+    starts, ends, weights, _ = graph
+    nowhere = np.uint32(len(linked) - 1)
+    found, total = np.uint64(0), 0.0
+    for at in range(starts[node], starts[node + 1]):
+        other = label[ends[at]]
+        same = other == likely
+        before = total if same else linked[other]
+        seen[found] = other
+        found += np.uint64(before == 0.0)
+        linked[nowhere if same else other] = before + weights[at]
+        total += weights[at] if same else 0.0
+    linked[nowhere] = 0.0
+    linked[likely] = total
+    return found
 
 
 @njit(cache=True, nogil=True)
-def _refine(
-    graph: Adjacency, size: Doubles, community: Ints, resolution: float, state: State
-) -> Ints:
+def _refine(graph: Graph, count: int, resolution: float, state: State, desk: Desk) -> None:
     """Split each community into well-connected parts, by the number of a node inside."""
-    count = len(size)
-    whole, cut = _inside(graph, size, community)
-    part, total = np.arange(count), size.copy()
-    alone = np.ones(count, np.bool_)
-    linked, seen = np.zeros(count, np.float64), np.empty(count, np.int64)
-    for node in shuffled(count, state):
-        around = whole[community[node]]
-        if not alone[node] or cut[node] < resolution * size[node] * (around - size[node]):
+    sizes, community, linked, seen = graph.sizes, desk.community, desk.linked, desk.seen
+    part, alone, total, cut, growing = desk.part, desk.alone, desk.total, desk.cut, desk.spare
+    order, whole = desk.order, desk.whole
+    _cut_stale(graph, count, desk)
+    for node in range(count):
+        part[node], alone[node], total[node] = node, True, sizes[node]
+        growing[node] = len(linked) - 1
+    shuffle(order, count, state)
+    for at in range(count):
+        node = order[at]
+        own, size = community[node], sizes[node]
+        around, price = whole[own], resolution * size
+        if not alone[node] or cut[node] < price * (around - size):
             continue
-        found = _link_inside(graph, community, part, node, linked, seen)
+        found = _link(graph, part, node, growing[own], linked, seen)
         best, best_gain, best_link = node, 0.0, 0.0
-        for at in range(found):
-            other = seen[at]
-            gain = linked[other] - resolution * size[node] * total[other]
-            firm = cut[other] >= resolution * total[other] * (around - total[other])
-            if firm and gain > best_gain:
+        for which in range(found):
+            other = seen[which]
+            gain = linked[other] - price * total[other]
+            if (
+                gain > best_gain
+                and community[other] == own
+                and cut[other] >= resolution * total[other] * (around - total[other])
+            ):
                 best, best_gain, best_link = other, gain, linked[other]
             linked[other] = 0.0
         if best != node:
-            part[node] = best
+            part[node] = growing[own] = best
             alone[best] = False
-            total[best] += size[node]
+            total[best] += size
             cut[best] += cut[node] - 2.0 * best_link
-    return part
 
 
-@njit(cache=True, nogil=True)
-def _inside(graph: Adjacency, size: Doubles, community: Ints) -> tuple[Doubles, Doubles]:
-    """The size of each community, and the weight from each node to the rest of its own."""
-    starts, ends, weights = graph
-    whole = np.zeros(len(size), np.float64)
-    cut = np.zeros(len(size), np.float64)
-    for node in range(len(size)):
-        whole[community[node]] += size[node]
-        for at in range(starts[node], starts[node + 1]):
-            if community[ends[at]] == community[node]:
-                cut[node] += weights[at]
-    return whole, cut
-
-
-@njit(cache=True, nogil=True)
-def _link_inside(
-    graph: Adjacency, community: Ints, part: Ints, node: int, linked: Doubles, seen: Ints
-) -> int:
-    """Sum the weights from a node to the parts of its community; how many were seen."""
-    starts, ends, weights = graph
-    found = 0
-    for at in range(starts[node], starts[node + 1]):
-        if community[ends[at]] == community[node]:
-            other = part[ends[at]]
-            if linked[other] == 0.0:
-                seen[found] = other
-                found += 1
-            linked[other] += weights[at]
-    return found
+@njit(cache=True, nogil=True, forceinline=True)
+def _cut_stale(graph: Graph, count: int, desk: Desk) -> None:
+    """The weight from a node to the rest of its own community, where it is not known."""
+    starts, ends, weights, _ = graph
+    community, mark, cut = desk.community, desk.mark, desk.cut
+    for node in range(count):
+        if mark[node] != FRESH:
+            own, total = community[node], 0.0
+            for at in range(starts[node], starts[node + 1]):
+                total += weights[at] if community[ends[at]] == own else 0.0
+            cut[node] = total
