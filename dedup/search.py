@@ -214,7 +214,7 @@ def grow(
     else:
         graph, copies = kept.graph, kept.copies
         graph.plan = replace(graph.plan, device=device)
-    added = graph.add(source, wanted[before:], mapper)
+    added = graph.add(source, wanted[before:], mapper, options.cores)
     return Kept(graph, valid, wanted, np.concatenate([copies, added.copies]), added)
 
 

@@ -42,28 +42,28 @@ def four_reach(
     width: Any,  # noqa: ANN401, ARG001
     shift: Any,  # noqa: ANN401, ARG001
     low: Any,  # noqa: ANN401, ARG001
+    tails: Any,  # noqa: ANN401, ARG001
     scale: Any,  # noqa: ANN401, ARG001
+    tail: Any,  # noqa: ANN401, ARG001
 ) -> Any:  # noqa: ANN401
     """Which of four codes come close to another, as the four lowest bits.
 
-    Called in compiled code as ``four_reach(left, right, width, shift, low, scale)``: addresses
-    of an int8 code, of the first of four that lie one behind the other, the bytes of each (a
-    multiple of ``STEP``), addresses of four int32 and of four float32, and a float32. A bit is
-    set where (sum of (left + 128) * right - shift) * scale >= low.
+    Called in compiled code as ``four_reach(left, right, width, shift, low, tails, scale, tail)``:
+    addresses of an int8 code, of the first of four that lie one behind the other, the bytes of
+    each (a multiple of ``STEP``), addresses of four int32 and twice of four float32, and two
+    float32. A bit is set where
+    (sum of (left + 128) * right - shift) * scale + tails * tail >= low.
     """
-    signature = types.int32(
-        *(types.intp, types.intp, types.intp, types.intp, types.intp, types.float32)
-    )
+    signature = types.int32(*[types.intp] * 6, types.float32, types.float32)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401, ARG001
-        one, others, size, shifts, lows, factor = arguments
+        one, others, size, shifts, lows, more, factor, tail = arguments
         sums = _summed(builder, one, others, size)
         totals = builder.sub(sums, _loaded(builder, shifts, _FOUR))
-        spread = ir.Constant(_FOUR_FLOATS, ir.Undefined)
-        for lane in range(AT_ONCE):
-            spread = builder.insert_element(spread, factor, ir.Constant(_INT, lane))
-        scaled = builder.fmul(builder.sitofp(totals, _FOUR_FLOATS), spread)
-        near = builder.fcmp_ordered(">=", scaled, _loaded(builder, lows, _FOUR_FLOATS))
+        scaled = builder.fmul(builder.sitofp(totals, _FOUR_FLOATS), _spread(builder, factor))
+        behind = builder.fmul(_loaded(builder, more, _FOUR_FLOATS), _spread(builder, tail))
+        most = builder.fadd(scaled, behind)
+        near = builder.fcmp_ordered(">=", most, _loaded(builder, lows, _FOUR_FLOATS))
         return builder.zext(builder.bitcast(near, ir.IntType(AT_ONCE)), _INT)
 
     return signature, generate
@@ -107,6 +107,13 @@ def _added(builder: Any, left: Any, right: Any, turns: list[int]) -> Any:  # noq
 def _shuffled(builder: Any, left: Any, right: Any, order: list[int]) -> Any:  # noqa: ANN401
     mask = ir.Constant(ir.VectorType(_INT, len(order)), order)
     return builder.shuffle_vector(left, right, mask)
+
+
+def _spread(builder: Any, factor: Any) -> Any:  # noqa: ANN401
+    lanes = ir.Constant(_FOUR_FLOATS, ir.Undefined)
+    for lane in range(AT_ONCE):
+        lanes = builder.insert_element(lanes, factor, ir.Constant(_INT, lane))
+    return lanes
 
 
 def _loaded(builder: Any, address: Any, kind: ir.VectorType) -> Any:  # noqa: ANN401

@@ -53,8 +53,8 @@ MOST_CELLS = 1 << 17
 SAMPLED = 32
 #: New rows among so many are few: dense products of whole cells would be mostly in vain.
 FEW = 16
-#: Tasks that few new rows make at least, and the bytes of new rows that one task may hold.
-_FEW_TASKS, _FEW_BYTES = 4, 128 << 20
+#: Bytes of new rows that one task may hold, where few are new.
+_FEW_BYTES = 128 << 20
 
 
 class Mapper(Protocol):
@@ -202,13 +202,14 @@ class CellGraph:
     prefix: str = ""
     superseded: list[str] = field(default_factory=list)
 
-    def add(self, source: Source, wanted: Bools, mapper: Mapper) -> Added:
+    def add(self, source: Source, wanted: Bools, mapper: Mapper, cores: int = 1) -> Added:
         """Search the wanted rows of a source among themselves and all that came before.
 
         Args:
             source: Of vectors, with ids above all earlier ones.
             wanted: Rows that take part, bool (n,); all of them must have a direction.
             mapper: Where the tasks run.
+            cores: Tasks that can be expected to run at a time, at least 1.
 
         Returns:
             What was added; the pairs are behind ``pairs``.
@@ -222,7 +223,7 @@ class CellGraph:
             if not part.written:
                 self.superseded.append(part.name)
         written = sum(part.written for part in scattered)
-        compared = self._compare_new(prefix, new, written, mapper)
+        compared = self._compare_new(prefix, new, written, mapper, cores)
         again = self._overfull(compared)
         for group, result in compared.items():
             if group not in again:
@@ -243,7 +244,7 @@ class CellGraph:
         )
 
     def _compare_new(
-        self, prefix: str, new: tuple[str, ...], written: int, mapper: Mapper
+        self, prefix: str, new: tuple[str, ...], written: int, mapper: Mapper, cores: int
     ) -> dict[int, Compared]:
         """Compare new rows with each other and with old ones."""
         layout, old = self.plan.layout, tuple(self.blocks)
@@ -251,11 +252,7 @@ class CellGraph:
         if not new or not few:
             return self._compare(prefix, old, new, mapper)
         task = CompareFew(self.plan, self.store, old, new, self.floor, self.most, prefix)
-        # Each task opens every file: fewer and larger ones where there are many groups.
-        tasks = max(_FEW_TASKS, math.isqrt(layout.groups), written * layout.row_bytes // _FEW_BYTES)
-        tasks = min(tasks, layout.groups)
-        cuts = [layout.groups * task // tasks for task in range(tasks + 1)]
-        runs = [range(start, stop) for start, stop in pairwise(cuts)]
+        runs = self._runs(written, cores)
         found: dict[int, Compared] = {}
         crowded: list[int] = []
         for groups, results in zip(runs, mapper(task, runs), strict=True):
@@ -265,6 +262,15 @@ class CellGraph:
                 else:
                     found[group] = result
         return found | self._compare(prefix, old, new, mapper, crowded)
+
+    def _runs(self, written: int, cores: int) -> list[range]:
+        """Groups by task, where few rows are new."""
+        groups = self.plan.layout.groups
+        # Each task opens every file: fewer and larger ones where there are many groups.
+        tasks = max(math.isqrt(groups), written * self.plan.layout.row_bytes // _FEW_BYTES)
+        tasks = min(max(tasks // cores, 1) * cores, groups)
+        cuts = [groups * task // tasks for task in range(tasks + 1)]
+        return [range(start, stop) for start, stop in pairwise(cuts)]
 
     def _compare(
         self,

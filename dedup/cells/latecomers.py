@@ -14,13 +14,17 @@ import pyarrow as pa
 
 from dedup.arrays import Bools, Floats, Ints, Vectors
 from dedup.cells.codes import Codes, padded
+from dedup.cells.heads import Heads
 from dedup.cells.pairs import reported
 from dedup.cells.ragged import Ragged
 from dedup.cells.shuffle import Layout, gather
 from dedup.cells.store import Store, from_binary
 from dedup.cells.tasks import PAIRS, CellPlan, Compared, first_equal
-from dedup.cells.walk import NewCodes
+from dedup.cells.walk import NewCodes, Piece
 from dedup.units import as_units, cosine
+
+#: Files that are open at a time.
+_OPEN = 64
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,10 @@ class CompareFew:
             group has to be compared cell by cell.
         """
         hunts = [_Hunt(self, group) for group in groups]
-        for name in self.old:
-            for hunt, batch in zip(hunts, self.store.several(name, groups), strict=True):
-                hunt.meet(batch)
+        for start in range(0, len(self.old), _OPEN):
+            files = [self.store.several(name, groups) for name in self.old[start : start + _OPEN]]
+            for hunt, *batches in zip(hunts, *files, strict=True):
+                hunt.meet(batches)
         return [hunt.finish() for hunt in hunts]
 
 
@@ -106,34 +111,35 @@ class _Hunt:
         self._pairs: list[tuple[Ints, Ints]] = []
         self._count = 0
 
-    def meet(self, batch: pa.RecordBatch) -> None:
-        """Compare with the old rows of one file."""
-        if not len(self._new.ids) or not len(batch):
-            return
-        cell = batch.column("cell").to_numpy()
-        left, right = self._reaching(cell, _codes_of(batch, self._layout))
+    def meet(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """Compare with the old rows of some files."""
+        pieces = [_piece_of(batch, self._layout) for batch in batches]
+        left, right = self._newcomers.reached(pieces, self._task.floor)
         if not len(left):
             return
-        rows, place = np.unique(right, return_inverse=True)
+        again = np.concatenate([[False], right[1:] == right[:-1]])
+        rows, place = right[~again], np.cumsum(~again) - 1
         kind, width = np.dtype(self._layout.dtype), self._layout.width
-        cells = from_binary(batch.column("cells"), np.dtype(np.int32), self._new.cells.shape[1])
+        cells = [
+            from_binary(batch.column("cells"), np.dtype(np.int32), self._new.cells.shape[1])
+            for batch in batches
+        ]
+        vectors = [from_binary(batch.column("vector"), kind, width) for batch in batches]
         met = _Rows(
-            cell=cell[rows],
-            cells=cells[rows],
-            ids=batch.column("id").to_numpy()[rows],
-            hashes=batch.column("hash").to_numpy()[rows],
-            vectors=[from_binary(batch.column("vector"), kind, width)[rows]],
+            cell=Ragged([piece.cell for piece in pieces], rows).all(),
+            cells=Ragged(cells, rows).all(),
+            ids=Ragged([batch.column("id").to_numpy() for batch in batches], rows).all(),
+            hashes=Ragged([batch.column("hash").to_numpy() for batch in batches], rows).all(),
+            vectors=[Ragged(vectors, rows).all()],
         )
         self._met.append(met)
         self._pairs.append((left, self._count + place))
         self._count += len(rows)
 
-    def _reaching(self, cell: np.ndarray, codes: Codes) -> tuple[Ints, Ints]:
-        return self._newcomers.reached(cell, codes, self._task.floor)
-
     def finish(self) -> Compared | None:
         """Write the pairs, unless there are too many of a row."""
-        left, right = self._reaching(self._new.cell, self._codes)
+        own = Piece(self._new.cell, self._codes)
+        left, right = self._newcomers.reached([own], self._task.floor)
         once = left < right
         pairs = [*self._pairs, (left[once], self._count + right[once])]
         left, right = (np.concatenate(each) for each in zip(*pairs, strict=True))
@@ -185,9 +191,19 @@ class _Hunt:
         )
 
 
-def _codes_of(batch: pa.RecordBatch, layout: Layout) -> Codes:
-    return Codes(
+def _piece_of(batch: pa.RecordBatch, layout: Layout) -> Piece:
+    codes = Codes(
         from_binary(batch.column("code"), np.dtype(np.int8), padded(layout.width)),
         batch.column("scale").to_numpy(),
         batch.column("error").to_numpy(),
     )
+    return Piece(batch.column("cell").to_numpy(), codes, _heads_of(batch))
+
+
+def _heads_of(batch: pa.RecordBatch) -> Heads | None:
+    """Heads, unless codes are too short for them, or an older version wrote the file."""
+    if "head" not in batch.schema.names:
+        return None
+    column = batch.column("head")
+    width = column.type.byte_width
+    return Heads(from_binary(column, np.dtype(np.int8), width), batch.column("tail").to_numpy())

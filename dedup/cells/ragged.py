@@ -6,22 +6,30 @@ import numpy as np
 
 from dedup.arrays import Floats, Ints
 from dedup.cells.codes import Codes
+from dedup.cells.memory import addresses, copy_rows
 
 
 class Ragged:
     """Rows of several arrays in a common order, without a copy until they are taken.
 
     Args:
-        parts: Arrays of one type, (n_i, d) or (n_i,), such as views of mapped files.
+        parts: C-contiguous arrays of one type, (n_i, d) or (n_i,), such as views of mapped files.
         order: Rows of the parts, one after the other, in the order wanted, int64 (n,).
+
+    Raises:
+        ValueError: If the arrays differ in type or width, or have gaps.
     """
 
     def __init__(self, parts: list[np.ndarray], order: Ints) -> None:
+        kinds = sorted({f"{part.dtype} {part.shape[1:]}" for part in parts})
+        if len(kinds) > 1:
+            raise ValueError(f"arrays of one type and width are needed, got {', '.join(kinds)}")
         self.parts = parts
         self.order = order
         starts = np.cumsum([0, *(len(part) for part in parts)])
         self._part = (np.searchsorted(starts, order, side="right") - 1).astype(np.int32)
         self._row = order - starts[self._part]
+        self._address = addresses(parts)
 
     def __len__(self) -> int:
         return len(self._row)
@@ -30,15 +38,14 @@ class Ragged:
         """Some rows, int64 (m,), as one array (m, ...)."""
         first = self.parts[0]
         taken = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
-        part, row = self._part[rows], self._row[rows]
-        if len(self.parts) == 1:
-            return np.take(first, row, axis=0, out=taken)
-        order = np.argsort(part, kind="stable")
-        cuts = np.searchsorted(part[order], np.arange(len(self.parts) + 1))
-        for number in np.flatnonzero(np.diff(cuts)).tolist():
-            mine = order[cuts[number] : cuts[number + 1]]
-            taken[mine] = self.parts[number][row[mine]]
+        if taken.size:
+            raw = taken.reshape(len(rows), -1).view(np.uint8)
+            copy_rows(self._address, self._part[rows], self._row[rows], raw)
         return taken
+
+    def all(self) -> np.ndarray:
+        """All rows."""
+        return self.take(np.arange(len(self)))
 
 
 class RaggedCodes:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from dedup.arrays import Bools, Hashes, Ints, Vectors
 from dedup.cells.assign import Cells
 from dedup.cells.codes import Codes, padded
+from dedup.cells.heads import head_width, heads_of
 from dedup.cells.ragged import Ragged, RaggedCodes
 from dedup.cells.store import Store, as_binary, from_binary
 
@@ -46,7 +47,8 @@ class Layout:
 
 def row_bytes(width: int, dtype: str, *, codes: bool = False) -> int:
     """Bytes that a row takes in a store, roughly."""
-    return np.dtype(dtype).itemsize * width + _FIXED_BYTES + (padded(width) + 8 if codes else 0)
+    code = padded(width) + head_width(padded(width)) + 12 if codes else 0
+    return np.dtype(dtype).itemsize * width + _FIXED_BYTES + code
 
 
 @dataclass(frozen=True)
@@ -104,21 +106,31 @@ def scatter(
     order = np.lexsort((row, place > 0, cell))
     row, cell = row[order], cell[order]
     columns = {
-        "cell": pa.array(cell),
         "id": pa.array(ids[row]),
         "hash": pa.array(hashes[row]),
         "cells": as_binary(np.ascontiguousarray(cells[row])),
         "vector": as_binary(np.ascontiguousarray(vectors[row])),
     }
-    if layout.codes:
-        columns["code"] = as_binary(codes.values[row])
-        columns["scale"] = pa.array(codes.scale[row])
-        columns["error"] = pa.array(codes.error[row])
-    batch = pa.record_batch(columns)
+    # First, and together, what later rows look at of every row.
+    batch = pa.record_batch({"cell": pa.array(cell), **_looked_at(layout, codes, row), **columns})
     cuts = np.searchsorted(cell, layout.bounds)
     batches = [batch.slice(start, stop - start) for start, stop in pairwise(cuts.tolist())]
     store.put(name, batches)
     return len(row)
+
+
+def _looked_at(layout: Layout, codes: Codes, rows: Ints) -> dict[str, pa.Array]:
+    """The columns of codes, where they are wanted."""
+    if not layout.codes:
+        return {}
+    scalars = {"scale": pa.array(codes.scale[rows]), "error": pa.array(codes.error[rows])}
+    values = {"code": as_binary(codes.values[rows])}
+    width = head_width(codes.values.shape[1])
+    if not width:
+        return scalars | values
+    heads = heads_of(codes, width)
+    first = {"tail": pa.array(heads.tail[rows]), "head": as_binary(heads.values[rows])}
+    return scalars | first | values
 
 
 def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[str]) -> Gathered:

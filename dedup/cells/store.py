@@ -77,7 +77,7 @@ class FolderStore:
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = place.with_name(f"_{place.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with unfinished.open("wb") as file:
+            with pa.OSFile(str(unfinished), "wb") as file:
                 write_arrow(file, batches)
             unfinished.replace(place)
         finally:

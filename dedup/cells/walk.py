@@ -1,12 +1,15 @@
 """A few new codes against the codes of their cells, where those lie.
 
 A batch brings a dozen rows to a cell of a thousand. Products of such a shape are all memory
-traffic: every code is read once, in the order of its file, without being copied together.
+traffic: every code, or the head of every code, is read once, in the order of its file, without
+being copied together.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numba import njit
@@ -15,10 +18,33 @@ from dedup.arrays import Floats, Ints
 from dedup.cells.assign import Cells
 from dedup.cells.codes import Bytes, Codes
 from dedup.cells.dots import AT_ONCE, four_reach, grouped
+from dedup.cells.heads import Heads, heads_of
+from dedup.cells.memory import addresses, lying_at
 from dedup.cells.pairs import reaching
+
+#: Heads of new rows, the first cell, where each cell's new rows start, bounds, and room for pairs.
+_Sieved: TypeAlias = tuple[Bytes, int, Ints, Floats, Floats, Ints, Ints]
 
 #: New rows of a cell from which blocked products are faster.
 MANY = 64
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows that lie in one place, such as a mapped file.
+
+    Args:
+        cell: Of each row, int32 (n,), ascending.
+        codes: Of the rows.
+        heads: Of the rows, where they are kept.
+    """
+
+    cell: Cells
+    codes: Codes
+    heads: Heads | None = None
+
+    def __len__(self) -> int:
+        return len(self.cell)
 
 
 class NewCodes:
@@ -33,92 +59,204 @@ class NewCodes:
     def __init__(self, codes: Codes, first: int, bounds: Ints) -> None:
         self._codes, self._first, self._bounds = codes, first, bounds
         self._many = np.flatnonzero(np.diff(bounds) >= MANY).tolist()
-        self._grouped = grouped(codes.values.shape[1])
-        if self._grouped:
-            more = np.zeros((AT_ONCE, codes.values.shape[1]), dtype=np.int8)
-            self._padded = np.concatenate([codes.values, more])
-            # What the left code is moved by, to be without a sign, shows in the sums.
-            self._shift = self._padded.sum(axis=1, dtype=np.int32) * np.int32(128)
+        self._sieves: dict[int, _Sieve] = {}
 
-    def reached(self, cell: Cells, codes: Codes, floor: float) -> tuple[Ints, Ints]:
+    def reached(self, pieces: Sequence[Piece], floor: float) -> tuple[Ints, Ints]:
         """Pairs of a new row and a row of the same cell whose cosine may reach a floor.
 
         Args:
-            cell: Of the rows, int32 (n,), ascending, none before the first.
-            codes: Of the rows.
+            pieces: Rows of no cell before the first. Where all pieces have heads, most codes are
+                not read.
             floor: Lowest similarity wanted.
 
         Returns:
-            New rows and rows, int64 (p,) each: all pairs at or above the floor, and a few below.
+            New rows and rows, the latter numbered from piece to piece and ascending, int64 (p,)
+            each: all pairs at or above the floor, and a few below.
         """
-        left, right = self._walked(cell, codes, floor)
-        lefts, rights = [left], [right]
-        for number in self._many:
-            start, stop = np.searchsorted(cell, [self._first + number, self._first + number + 1])
-            if start == stop:
-                continue
-            begin, end = self._bounds[number], self._bounds[number + 1]
-            # A copy: PyTorch warns of what is mapped and read-only.
-            theirs = codes.take(np.arange(start, stop))
-            one, other = reaching(self._codes.take(slice(begin, end)), theirs, floor)
-            lefts.append(begin + one)
-            rights.append(start + other)
-        return np.concatenate(lefts), np.concatenate(rights)
+        if not len(self._codes) or not any(len(piece) for piece in pieces):
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        found = [self._walked(pieces, floor)]
+        before = 0
+        for piece in pieces if self._many else ():
+            for number in self._many:
+                left, right = self._in_blocks(number, piece, floor)
+                found.append((left, before + right))
+            before += len(piece)
+        left, right = (np.concatenate(each) for each in zip(*found, strict=True))
+        order = np.argsort(right, kind="stable") if self._many else slice(None)
+        return left[order], right[order]
 
-    def _walked(self, cell: Cells, codes: Codes, floor: float) -> tuple[Ints, Ints]:
-        new, bound = self._codes, np.float32(floor)
-        low = self._low(codes, floor) if self._grouped else None
-        room = 4 * len(new) + 1024
+    def _in_blocks(self, number: int, piece: Piece, floor: float) -> tuple[Ints, Ints]:
+        """Pairs in a cell of many new rows."""
+        cell = self._first + number
+        start, stop = np.searchsorted(piece.cell, [cell, cell + 1])
+        if start == stop:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        begin, end = self._bounds[number], self._bounds[number + 1]
+        # A copy: PyTorch warns of what is mapped and read-only.
+        theirs = piece.codes.take(np.arange(start, stop))
+        one, other = reaching(self._codes.take(slice(begin, end)), theirs, floor)
+        return begin + one, start + other
+
+    def _walked(self, pieces: Sequence[Piece], floor: float) -> tuple[Ints, Ints]:
+        """Pairs in the other cells."""
+        heads = _heads(pieces)
+        sieve = self._sieve(heads[0].values.shape[1])
+        new = self._codes.values, self._codes.scale, self._codes.error
+        bounds = self._first, self._bounds, floor
+        sizes, where = _places(pieces, heads)
+        room = 4 * len(self._codes) + int(sizes.sum()) // 4 + 1024
         while True:
             left, right = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-            codes_of = cell, codes.values, codes.scale, codes.error
-            newly = new.values, new.scale, new.error, self._first, self._bounds
-            walk: Any = _walk if low is None else _walk_grouped
-            sieve = () if low is None else (self._padded, self._shift, low)
-            count = walk(*codes_of, *newly, bound, left, right, *sieve)
-            if count <= room:
+            count, needed = _met(sizes, where, *new, *sieve.columns, *bounds, left, right)
+            if needed <= room:
                 return left[:count], right[:count]
-            room = count
+            room = 2 * needed
 
-    def _low(self, codes: Codes, floor: float) -> Floats:
-        """What the scaled product of each new row has to reach, whatever the other's error."""
-        new, worst = self._codes, float(codes.error.max(initial=0))
-        margin = new.error.astype(np.float64) * (1 + worst) + worst + 1e-5
-        with np.errstate(divide="ignore", invalid="ignore"):
-            low = np.where(new.scale > 0, (floor - margin) / new.scale, -np.inf)
-        bounds = np.full(len(new) + AT_ONCE, np.inf, dtype=np.float32)
-        bounds[: len(new)] = low - np.abs(low) * 1e-5
-        return bounds
+    def _sieve(self, width: int) -> _Sieve:
+        if width not in self._sieves:
+            self._sieves[width] = _Sieve(self._codes, width)
+        return self._sieves[width]
+
+
+class _Sieve:
+    """The first numbers of new codes, as compiled loops want them.
+
+    Args:
+        codes: Of the new rows.
+        width: How many numbers.
+    """
+
+    def __init__(self, codes: Codes, width: int) -> None:
+        heads = heads_of(codes, width)
+        # Codes are taken four at a time, the last ones too.
+        values = np.concatenate([heads.values, np.zeros((AT_ONCE, width), dtype=np.int8)])
+        # What the other code is moved by, to be without a sign, shows in the sums.
+        shift = values.sum(axis=1, dtype=np.int32) * np.int32(128) if grouped(width) else None
+        self.columns = values, heads.tail, shift
+
+
+def _heads(pieces: Sequence[Piece]) -> list[Heads]:
+    """Of all pieces, or, where one has none, whole codes with nothing behind them."""
+    heads = [piece.heads for piece in pieces if piece.heads is not None]
+    if len(heads) == len(pieces):
+        return heads
+    nothing = np.zeros(max(map(len, pieces)), dtype=np.float32)
+    return [Heads(piece.codes.values, nothing) for piece in pieces]
+
+
+def _places(pieces: Sequence[Piece], heads: Sequence[Heads]) -> tuple[Ints, Ints]:
+    """How many rows each piece has, int64 (p,), and where its columns lie, int64 (6, p)."""
+    columns = (
+        [piece.cell for piece in pieces],
+        [head.values for head in heads],
+        [head.tail for head in heads],
+        [piece.codes.scale for piece in pieces],
+        [piece.codes.error for piece in pieces],
+        [piece.codes.values for piece in pieces],
+    )
+    sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
+    return sizes, np.stack([addresses(column) for column in columns])
+
+
+@njit(cache=True, nogil=True)
+def _met(
+    sizes: Ints,
+    where: Ints,
+    new_values: Bytes,
+    new_scale: Floats,
+    new_error: Floats,
+    new_heads: Bytes,
+    new_tail: Floats,
+    shift: Cells | None,
+    first: int,
+    bounds: Ints,
+    floor: float,
+    left: Ints,
+    right: Ints,
+) -> tuple[int, int]:
+    """Write the pairs that may reach the floor: how many, and how much room it takes at least.
+
+    With too little room what is written is of no use.
+    """
+    low = np.full(len(new_heads), np.inf, np.float32)
+    tails = np.zeros(len(new_heads), np.float32)
+    width, whole = new_heads.shape[1], new_values.shape[1]
+    count, needed, before = 0, 0, 0
+    for piece in range(len(sizes)):
+        rows = sizes[piece]
+        cell = lying_at(where[0, piece], (rows,), np.int32)
+        values = lying_at(where[1, piece], (rows, width), np.int8)
+        tail = lying_at(where[2, piece], (rows,), np.float32)
+        scale = lying_at(where[3, piece], (rows,), np.float32)
+        error = lying_at(where[4, piece], (rows,), np.float32)
+        codes = lying_at(where[5, piece], (rows, whole), np.int8)
+        _bounds(new_scale, new_error, new_tail, error, floor, low, tails)
+        ours, theirs = left[count:], right[count:]
+        sieve = new_heads, first, bounds, low, tails, ours, theirs
+        if shift is None:
+            through = _walk(cell, values, tail, scale, sieve)
+        else:
+            through = _walk_by_fours(cell, values, tail, scale, sieve, shift)
+        needed = max(needed, count + through)
+        if needed <= len(left):
+            ours, theirs = ours[:through], theirs[:through]
+            new = new_values, new_scale, new_error
+            sure = _confirmed(codes, scale, error, new, np.float32(floor), ours, theirs)
+            theirs[:sure] += before
+            count += sure
+        before += rows
+    return count, needed
+
+
+@njit(cache=True, nogil=True)
+def _bounds(
+    scale: Floats,
+    error: Floats,
+    tail: Floats,
+    others: Floats,
+    floor: float,
+    low: Floats,
+    tails: Floats,
+) -> None:
+    """What the product with each new row, times the other's scale, has to reach.
+
+    ``low`` is the bound for rows without a tail, ``tails`` what it falls by for a tail of
+    length 1; ``others`` are the errors of the rows.
+    """
+    worst = 0.0
+    for row in range(len(others)):
+        worst = max(worst, np.float64(others[row]))
+    for new in range(len(scale)):
+        if scale[new] <= 0:
+            low[new] = -np.inf
+            continue
+        own = np.float64(scale[new])
+        margin = error[new] * (1.0 + worst) + worst + 1e-5
+        bound, more = (floor - margin) / own, tail[new] / own
+        # Float32 loses a few last bits of either; no tail is longer than 2.
+        low[new] = bound - (abs(bound) + 2.0 * more) * 1e-5
+        tails[new] = more
 
 
 @njit(cache=True, nogil=True)
 def _walk(
     cell: Cells,
     values: Bytes,
+    tail: Floats,
     scale: Floats,
-    error: Floats,
-    new_values: Bytes,
-    new_scale: Floats,
-    new_error: Floats,
-    first: int,
-    bounds: Ints,
-    floor: np.float32,
-    left: Ints,
-    right: Ints,
+    sieve: _Sieved,
 ) -> int:
-    """Write the pairs that may reach the floor; returns how many there are, room or not."""
+    """Write the pairs that come through the sieve; how many there are, room or not."""
+    new_values, first, bounds, low, tails, left, right = sieve
     count, width = 0, values.shape[1]
     for row in range(len(cell)):
         begin, end = bounds[cell[row] - first], bounds[cell[row] - first + 1]
         if end - begin >= MANY:
             continue
         for new in range(begin, end):
-            total = np.int32(0)
-            for j in range(width):
-                # A product of two bytes fits 16 bits: twice as many at a time.
-                product = np.int16(np.int16(values[row, j]) * np.int16(new_values[new, j]))
-                total = np.int32(total + np.int32(product))
-            if _reaches(total, scale[row], error[row], new_scale[new], new_error[new], floor):
+            total = _product(values, row, new_values, new, width)
+            if np.float32(total) * scale[row] + tail[row] * tails[new] >= low[new]:
                 if count < len(left):
                     left[count], right[count] = new, row
                 count += 1
@@ -126,60 +264,68 @@ def _walk(
 
 
 @njit(cache=True, nogil=True)
-def _walk_grouped(
+def _walk_by_fours(
     cell: Cells,
     values: Bytes,
+    tail: Floats,
     scale: Floats,
-    error: Floats,
-    new_values: Bytes,
-    new_scale: Floats,
-    new_error: Floats,
-    first: int,
-    bounds: Ints,
-    floor: np.float32,
-    left: Ints,
-    right: Ints,
-    padded: Bytes,
+    sieve: _Sieved,
     shift: Cells,
-    low: Floats,
 ) -> int:
-    """The same, where few come through a sieve of four at a time; see ``four_reach``."""
+    """The same, four new rows at a time; see ``four_reach``."""
+    new_values, first, bounds, low, tails, left, right = sieve
     count, width = 0, values.shape[1]
-    codes, others = values.ctypes.data, padded.ctypes.data
-    shifts, lows = shift.ctypes.data, low.ctypes.data
+    codes, others = values.ctypes.data, new_values.ctypes.data
+    shifts, lows, behind = shift.ctypes.data, low.ctypes.data, tails.ctypes.data
     for row in range(len(cell)):
         begin, end = bounds[cell[row] - first], bounds[cell[row] - first + 1]
         if end - begin >= MANY:
             continue
-        code, own = codes + row * width, scale[row]
+        code = codes + row * width
         for start in range(begin, end, AT_ONCE):
+            at = start * 4  # bytes of an int32, and of a float32
             near: int = four_reach(  # type: ignore[call-arg]
-                code, others + start * width, width, shifts + start * 4, lows + start * 4, own
+                *(code, others + start * width, width),
+                *(shifts + at, lows + at, behind + at, scale[row], tail[row]),
             )
             if near == 0:
                 continue
             for new in range(start, min(start + AT_ONCE, end)):
-                if not (near >> (new - start)) & 1:
-                    continue
-                total = np.int32(0)
-                for j in range(width):
-                    product = np.int16(np.int16(values[row, j]) * np.int16(new_values[new, j]))
-                    total = np.int32(total + np.int32(product))
-                if _reaches(total, own, error[row], new_scale[new], new_error[new], floor):
+                if (near >> (new - start)) & 1:
                     if count < len(left):
                         left[count], right[count] = new, row
                     count += 1
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _reaches(
-    total: np.int32,
-    scale: np.float32,
-    error: np.float32,
-    new_scale: np.float32,
-    new_error: np.float32,
+@njit(cache=True, nogil=True)
+def _confirmed(
+    values: Bytes,
+    scale: Floats,
+    error: Floats,
+    new: tuple[Bytes, Floats, Floats],
     floor: np.float32,
-) -> np.bool_:
-    margin = error + new_error + error * new_error + np.float32(1e-6)
-    return np.float32(total) * scale * new_scale >= floor - margin
+    left: Ints,
+    right: Ints,
+) -> int:
+    """Keep the pairs whose whole codes may reach the floor, in place; how many there are."""
+    new_values, new_scale, new_error = new
+    count, width = 0, values.shape[1]
+    for pair in range(len(left)):
+        one, row = left[pair], right[pair]
+        total = np.float32(_product(values, row, new_values, one, width))
+        margin = error[row] + new_error[one] + error[row] * new_error[one] + np.float32(1e-6)
+        if total * scale[row] * new_scale[one] >= floor - margin:
+            left[count], right[count] = one, row
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _product(one: Bytes, row: int, other: Bytes, new: int, width: int) -> np.int32:
+    total = np.int32(0)
+    for j in range(width):
+        # A product of two bytes fits 16 bits: twice as many at a time.
+        product = np.int16(np.int16(one[row, j]) * np.int16(other[new, j]))
+        total = np.int32(total + np.int32(product))
+    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.cells import dots
+from dedup.cells import dots, walk
 from dedup.cells.codes import Codes, encode
-from dedup.cells.walk import MANY, NewCodes
+from dedup.cells.heads import heads_of
+from dedup.cells.walk import MANY, NewCodes, Piece
 from tests.dedup.planted import Array, unit
 
 
@@ -36,23 +38,64 @@ def by_hand(cell: Array, codes: Codes, new_cell: Array, new: Codes, floor: float
     return found
 
 
+def pieces_of(cell: Array, codes: Codes, cuts: list[int], head: int) -> list[Piece]:
+    """The rows in several pieces of memory, with heads of a width, or with none."""
+    edges = [0, *sorted(cuts), len(cell)]
+    pieces = []
+    for start, stop in itertools.pairwise(edges):
+        part = codes.take(slice(start, stop))
+        heads = heads_of(part, head) if head else None
+        pieces.append(Piece(cell[start:stop], part, heads))
+    return pieces
+
+
+def met(newcomers: NewCodes, pieces: list[Piece], floor: float) -> set[Any]:
+    left, right = newcomers.reached(pieces, floor)
+    assert (np.diff(right) >= 0).all()
+    pairs = set(zip(left.tolist(), right.tolist(), strict=True))
+    assert len(pairs) == len(left)
+    return pairs
+
+
 @pytest.mark.parametrize("four_at_a_time", [True, False])
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from([64, 128]), st.sampled_from([-0.5, 0.3, 0.9]))
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([(64, 0), (128, 0), (128, 64), (192, 64)]),
+    st.sampled_from([-0.5, 0.3, 0.9]),
+    st.lists(st.integers(0, 12), max_size=3),
+)
 def test_all_pairs_that_may_reach_the_floor_are_met(
-    four_at_a_time: bool, seed: int, width: int, floor: float
+    four_at_a_time: bool, seed: int, widths: tuple[int, int], floor: float, cuts: list[int]
 ) -> None:
-    rng = np.random.default_rng(seed)
-    cell, codes = rows_of_cells(rng, rng.integers(0, 9, 6), width)
+    rng, (width, head) = np.random.default_rng(seed), widths
+    cell, codes = rows_of_cells(rng, rng.integers(2, 9, 6), width)
     new_cell, new = rows_of_cells(rng, rng.integers(0, 7, 6), width)
-    newcomers = NewCodes(new, 0, np.searchsorted(new_cell, np.arange(7)))
-    if not four_at_a_time:
-        newcomers._grouped = False
-    left, right = newcomers.reached(cell, codes, floor)
-    met = set(zip(left.tolist(), right.tolist(), strict=True))
-    assert len(met) == len(left)
-    assert by_hand(cell, codes, new_cell, new, floor) <= met
-    assert met <= by_hand(cell, codes, new_cell, new, floor - 1e-5)
+    with pytest.MonkeyPatch.context() as patch:
+        if not four_at_a_time:
+            patch.setattr(walk, "grouped", lambda _: False)
+        newcomers = NewCodes(new, 0, np.searchsorted(new_cell, np.arange(7)))
+        found = met(newcomers, pieces_of(cell, codes, cuts, head), floor)
+    assert by_hand(cell, codes, new_cell, new, floor) <= found
+    assert found <= by_hand(cell, codes, new_cell, new, floor - 1e-5)
+
+
+def test_many_pairs_find_room() -> None:
+    rng = np.random.default_rng(3)
+    cell, codes = rows_of_cells(rng, np.array([4000]), 64)
+    new_cell, new = rows_of_cells(rng, np.array([20]), 64)
+    newcomers = NewCodes(new, 0, np.searchsorted(new_cell, np.arange(2)))
+    assert len(met(newcomers, pieces_of(cell, codes, [100, 2500], 0), -1.0)) == 20 * 4000
+
+
+def test_one_piece_without_heads_is_enough_to_read_whole_codes() -> None:
+    rng = np.random.default_rng(4)
+    cell, codes = rows_of_cells(rng, np.array([30, 30]), 128)
+    new_cell, new = rows_of_cells(rng, np.array([5, 5]), 128)
+    newcomers = NewCodes(new, 0, np.searchsorted(new_cell, np.arange(3)))
+    old, later = pieces_of(cell, codes, [20], 64)
+    mixed = [Piece(old.cell, old.codes), later]
+    assert met(newcomers, mixed, 0.5) == met(newcomers, [old, later], 0.5)
 
 
 def test_a_cell_of_many_new_rows_loses_none() -> None:
@@ -60,18 +103,17 @@ def test_a_cell_of_many_new_rows_loses_none() -> None:
     cell, codes = rows_of_cells(rng, np.array([5, 300, 0, 7]), 64)
     new_cell, new = rows_of_cells(rng, np.array([2, MANY + 9, 3, 1]), 64)
     newcomers = NewCodes(new, 0, np.searchsorted(new_cell, np.arange(5)))
-    met = set(zip(*(each.tolist() for each in newcomers.reached(cell, codes, 0.8)), strict=True))
     truth = by_hand(cell, codes, new_cell, new, 0.8)
     assert len(truth) > 100
-    assert truth <= met
+    assert truth <= met(newcomers, pieces_of(cell, codes, [40, 200], 0), 0.8)
 
 
 def test_cells_without_new_rows_are_not_looked_at() -> None:
     rng = np.random.default_rng(2)
     cell, codes = rows_of_cells(rng, np.array([4, 4]), 64)
     _, none = rows_of_cells(rng, np.array([0, 0]), 64)
-    left, right = NewCodes(none, 0, np.zeros(3, dtype=np.int64)).reached(cell, codes, -1.0)
-    assert len(left) == len(right) == 0
+    newcomers = NewCodes(none, 0, np.zeros(3, dtype=np.int64))
+    assert met(newcomers, pieces_of(cell, codes, [], 0), -1.0) == set()
 
 
 def test_other_widths_and_processors_take_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
