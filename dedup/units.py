@@ -40,7 +40,7 @@ def _widened(rows: Vectors) -> Floats:
     return np.asarray(torch.from_numpy(rows).float().numpy())
 
 
-def cosine(units: Floats, left: Ints, right: Ints) -> Floats:
+def cosine(units: Floats, left: Ints, right: Ints, others: Floats | None = None) -> Floats:
     """Cosine similarity of pairs of unit rows.
 
     Summed in float64 and rounded once to float32, so that a pair's similarity does not depend
@@ -50,12 +50,13 @@ def cosine(units: Floats, left: Ints, right: Ints) -> Floats:
         units: Unit rows, float32 (n, d).
         left: Row of one side, int64 (p,).
         right: Row of the other side, int64 (p,).
+        others: Where the rows of the other side are, float32 (m, d); ``None``: in ``units``, too.
 
     Returns:
         Similarities in [-1, 1], float32 (p,).
     """
     result = np.empty(len(left), dtype=np.float32)
-    _dots(units, left, right, result)
+    _dots(units, units if others is None else others, left, right, result)
     return result
 
 
@@ -101,9 +102,11 @@ def _dot(left: np.ndarray, right: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _dots(units: np.ndarray, left: np.ndarray, right: np.ndarray, result: np.ndarray) -> None:
+def _dots(
+    units: np.ndarray, others: np.ndarray, left: np.ndarray, right: np.ndarray, result: np.ndarray
+) -> None:
     for p in range(len(left)):
-        similarity = _dot(units[left[p]], units[right[p]])
+        similarity = _dot(units[left[p]], others[right[p]])
         result[p] = min(1.0, max(-1.0, similarity))
 
 

@@ -17,7 +17,7 @@ from dedup.cells.codes import Codes, padded
 from dedup.cells.heads import Heads
 from dedup.cells.pairs import reported
 from dedup.cells.ragged import Ragged
-from dedup.cells.shuffle import Layout, gather
+from dedup.cells.shuffle import Layout, gathered, views
 from dedup.cells.store import Store, from_binary
 from dedup.cells.tasks import PAIRS, CellPlan, Compared, first_equal
 from dedup.cells.walk import NewCodes, Piece
@@ -25,6 +25,9 @@ from dedup.units import as_units, cosine
 
 #: Files that are open at a time.
 _OPEN = 64
+#: Equal rows are at least so similar, however the last bits were rounded.
+_EQUAL = 1 - 1e-5
+_NAMING = ("id", "hash")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class CompareFew:
             What became of each; ``None`` where a row has more pairs than it may list: such a
             group has to be compared cell by cell.
         """
-        hunts = [_Hunt(self, group) for group in groups]
+        new = [self.store.several(name, groups) for name in self.new]
+        hunts = [_Hunt(self, group, [*own]) for group, *own in zip(groups, *new, strict=True)]
         for start in range(0, len(self.old), _OPEN):
             files = [self.store.several(name, groups) for name in self.old[start : start + _OPEN]]
             for hunt, *batches in zip(hunts, *files, strict=True):
@@ -66,23 +70,30 @@ class CompareFew:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some rows of a group of cells; columns as in ``dedup.cells.shuffle.Gathered``."""
+    """Some rows of a group of cells; columns as in ``dedup.cells.shuffle.Gathered``.
+
+    Vector i is row ``at[i]`` of ``vectors``, counted from one array to the next.
+    """
 
     cell: np.ndarray
     cells: np.ndarray
     ids: Ints
     hashes: np.ndarray
     vectors: list[Vectors]
+    at: Ints
 
     @classmethod
     def joined(cls, parts: Sequence[_Rows]) -> _Rows:
         """One after the other; vectors stay where they are."""
+        sizes = [sum(map(len, part.vectors)) for part in parts]
+        starts = np.cumsum([0, *sizes[:-1]])
         return cls(
             cell=np.concatenate([part.cell for part in parts]),
             cells=np.concatenate([part.cells for part in parts]),
             ids=np.concatenate([part.ids for part in parts]),
             hashes=np.concatenate([part.hashes for part in parts]),
             vectors=[each for part in parts for each in part.vectors],
+            at=np.concatenate([start + part.at for start, part in zip(starts, parts, strict=True)]),
         )
 
 
@@ -92,23 +103,25 @@ class _Hunt:
     Args:
         task: What is to be done.
         group: Of cells.
+        batches: The group's new rows, of each file.
     """
 
-    def __init__(self, task: CompareFew, group: int) -> None:
+    def __init__(self, task: CompareFew, group: int, batches: list[pa.RecordBatch]) -> None:
         layout = task.plan.layout
         self._task, self._group, self._layout = task, group, layout
-        rows = gather(task.store, layout, group, [], list(task.new))
+        rows = gathered(layout, [], batches)
         if rows.codes is None:
             raise ValueError("rows that were written without codes cannot be compared by them")
-        cells = np.column_stack([rows.home, rows.visits])
+        cells, vectors = np.column_stack([rows.home, rows.visits]), rows.vectors.all()
         everyone = np.arange(len(rows.ids))
-        self._new = _Rows(rows.cell, cells, rows.ids, rows.hashes, [rows.vectors.take(everyone)])
+        self._new = _Rows(rows.cell, cells, rows.ids, rows.hashes, [vectors], everyone)
+        self._units = as_units(vectors)[0]
         first, last = int(layout.bounds[group]), int(layout.bounds[group + 1])
         self._codes = rows.codes.all()
         bounds = np.searchsorted(rows.cell, np.arange(first, last + 1))
         self._newcomers = NewCodes(self._codes, first, bounds)
         self._met: list[_Rows] = []
-        self._pairs: list[tuple[Ints, Ints]] = []
+        self._pairs: list[tuple[Ints, Ints, Floats]] = []
         self._count = 0
 
     def meet(self, batches: Sequence[pa.RecordBatch]) -> None:
@@ -117,56 +130,60 @@ class _Hunt:
         left, right = self._newcomers.reached(pieces, self._task.floor)
         if not len(left):
             return
-        again = np.concatenate([[False], right[1:] == right[:-1]])
-        rows, place = right[~again], np.cumsum(~again) - 1
+        rows, place = _each_once(right)
         kind, width = np.dtype(self._layout.dtype), self._layout.width
-        cells = [
-            from_binary(batch.column("cells"), np.dtype(np.int32), self._new.cells.shape[1])
-            for batch in batches
-        ]
-        vectors = [from_binary(batch.column("vector"), kind, width) for batch in batches]
-        met = _Rows(
+        vectors = Ragged(views(batches, "vector", kind, width), rows).all()
+        similarity = cosine(self._units, left, place, as_units(vectors)[0])
+        near = similarity >= min(self._task.floor, _EQUAL)
+        at, place = _each_once(place[near])
+        self._met.append(self._found(batches, pieces, rows[at], vectors, at))
+        self._pairs.append((left[near], self._count + place, similarity[near]))
+        self._count += len(at)
+
+    def _found(
+        self,
+        batches: Sequence[pa.RecordBatch],
+        pieces: Sequence[Piece],
+        rows: Ints,
+        vectors: Vectors,
+        at: Ints,
+    ) -> _Rows:
+        """Some rows, numbered from piece to piece, with what is known of them."""
+        width = self._new.cells.shape[1]
+        ids, hashes = ([batch.column(name).to_numpy() for batch in batches] for name in _NAMING)
+        return _Rows(
             cell=Ragged([piece.cell for piece in pieces], rows).all(),
-            cells=Ragged(cells, rows).all(),
-            ids=Ragged([batch.column("id").to_numpy() for batch in batches], rows).all(),
-            hashes=Ragged([batch.column("hash").to_numpy() for batch in batches], rows).all(),
-            vectors=[Ragged(vectors, rows).all()],
+            cells=Ragged(views(batches, "cells", np.dtype(np.int32), width), rows).all(),
+            ids=Ragged(ids, rows).all(),
+            hashes=Ragged(hashes, rows).all(),
+            vectors=[vectors],
+            at=at,
         )
-        self._met.append(met)
-        self._pairs.append((left, self._count + place))
-        self._count += len(rows)
 
     def finish(self) -> Compared | None:
         """Write the pairs, unless there are too many of a row."""
         own = Piece(self._new.cell, self._codes)
         left, right = self._newcomers.reached([own], self._task.floor)
         once = left < right
-        pairs = [*self._pairs, (left[once], self._count + right[once])]
-        left, right = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        left, right = left[once], right[once]
+        among = left, self._count + right, cosine(self._units, left, right)
+        pairs = zip(*self._pairs, among, strict=True)
+        left, right, similarity = (np.concatenate(each) for each in pairs)
         left += self._count
         rows = _Rows.joined([*self._met, self._new])
         # Old rows come first, and ids ascend from file to file: the first of equals is the
         # one with the lowest id. Whatever equals a row that was met has been met as well.
-        vectors = Ragged(rows.vectors, np.arange(len(rows.ids)))
-        distinct, first = first_equal(rows.cell, rows.hashes, vectors.take)
-        ours = distinct[left] & distinct[right]
+        distinct, first = first_equal(rows.cell, rows.hashes, Ragged(rows.vectors, rows.at).take)
+        ours = distinct[left] & distinct[right] & (similarity >= np.float64(self._task.floor))
         ours &= reported(rows.cell[left], rows.cells[:, 0], rows.cells[:, 1:], left, right)
-        left, right, similarity = self._scored(vectors, left[ours], right[ours])
         copies = self._copies(rows, distinct)
         copied = np.column_stack([rows.ids[copies], rows.ids[first[copies]]])
-        return self._written(rows.ids, left, right, similarity, copied)
+        return self._written(rows.ids, left[ours], right[ours], similarity[ours], copied)
 
     def _copies(self, rows: _Rows, distinct: Bools) -> Ints:
         """New rows that equal another, once each: where they live."""
         again = self._count + np.flatnonzero(~distinct[self._count :])
         return again[rows.cells[again, 0] == rows.cell[again]]
-
-    def _scored(self, vectors: Ragged, left: Ints, right: Ints) -> tuple[Ints, Ints, Floats]:
-        some, place = np.unique(np.concatenate([left, right]), return_inverse=True)
-        units = as_units(vectors.take(some))[0]
-        similarity = cosine(units, place[: len(left)], place[len(left) :])
-        good = similarity >= np.float64(self._task.floor)
-        return left[good], right[good], similarity[good]
 
     def _written(
         self, ids: Ints, left: Ints, right: Ints, similarity: Floats, copies: Ints
@@ -189,6 +206,13 @@ class _Hunt:
             busiest=busiest,
             busiest_old=int(degree[: self._count].max(initial=0)),
         )
+
+
+def _each_once(places: Ints) -> tuple[Ints, Ints]:
+    """What ascending places are there, and which of these each is."""
+    first = np.ones(len(places), dtype=np.bool_)
+    first[1:] = places[1:] != places[:-1]
+    return places[first], np.cumsum(first) - 1
 
 
 def _piece_of(batch: pa.RecordBatch, layout: Layout) -> Piece:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -146,13 +147,18 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
     Returns:
         The rows, in an order that does not depend on how they were cut into blocks.
     """
-    batches = [store.get(name, group) for name in [*old, *new]]
+    return gathered(layout, *([store.get(name, group) for name in names] for names in (old, new)))
+
+
+def gathered(layout: Layout, old: list[pa.RecordBatch], new: list[pa.RecordBatch]) -> Gathered:
+    """The same, from what was read already."""
+    batches = [*old, *new]
     cell, ids, hashes = (
         np.concatenate([batch.column(name).to_numpy() for batch in batches])
         for name in ("cell", "id", "hash")
     )
     width = batches[0].schema.field("cells").type.byte_width // 4
-    cells = np.concatenate(_views(batches, "cells", np.dtype(np.int32), width))
+    cells = np.concatenate(views(batches, "cells", np.dtype(np.int32), width))
     sizes = [len(batch) for batch in batches]
     # Every file is in this order already, and ids ascend from file to file: a stable sort
     # merges them.
@@ -163,7 +169,7 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
         visits=cells[order, 1:],
         ids=ids[order],
         hashes=hashes[order],
-        vectors=Ragged(_views(batches, "vector", np.dtype(layout.dtype), layout.width), order),
+        vectors=Ragged(views(batches, "vector", np.dtype(layout.dtype), layout.width), order),
         codes=_codes(batches, layout, order),
         new=np.repeat(np.arange(len(batches)) >= len(old), sizes)[order],
     )
@@ -172,7 +178,7 @@ def gather(store: Store, layout: Layout, group: int, old: list[str], new: list[s
 def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> RaggedCodes | None:
     if not layout.codes:
         return None
-    values = Ragged(_views(batches, "code", np.dtype(np.int8), padded(layout.width)), order)
+    values = Ragged(views(batches, "code", np.dtype(np.int8), padded(layout.width)), order)
     scale, error = (
         np.concatenate([batch.column(name).to_numpy() for batch in batches])[order]
         for name in ("scale", "error")
@@ -180,7 +186,8 @@ def _codes(batches: list[pa.RecordBatch], layout: Layout, order: Ints) -> Ragged
     return RaggedCodes(values, scale, error)
 
 
-def _views(
-    batches: list[pa.RecordBatch], name: str, dtype: np.dtype, width: int
+def views(
+    batches: Sequence[pa.RecordBatch], name: str, dtype: np.dtype, width: int
 ) -> list[np.ndarray]:
+    """A column of fixed width as arrays, (n, width) each, where it lies."""
     return [from_binary(batch.column(name), dtype, width) for batch in batches]
