@@ -21,9 +21,13 @@ class Ragged:
     """
 
     def __init__(self, parts: list[np.ndarray], order: Ints) -> None:
-        kinds = sorted({f"{part.dtype} {part.shape[1:]}" for part in parts})
-        if len(kinds) > 1:
-            raise ValueError(f"arrays of one type and width are needed, got {', '.join(kinds)}")
+        first = parts[0]
+        for part in parts:
+            if part.dtype != first.dtype or part.shape[1:] != first.shape[1:]:
+                raise ValueError(
+                    f"arrays of one type and width are needed, got {first.dtype} "
+                    f"{first.shape[1:]} and {part.dtype} {part.shape[1:]}"
+                )
         self.parts = parts
         self.order = order
         starts = np.cumsum([0, *(len(part) for part in parts)])

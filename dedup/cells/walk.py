@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -17,13 +17,14 @@ from numba import njit
 from dedup.arrays import Floats, Ints
 from dedup.cells.assign import Cells
 from dedup.cells.codes import Bytes, Codes
-from dedup.cells.dots import AT_ONCE, four_reach, grouped
+from dedup.cells.dots import AT_ONCE, grouped, packed, sixteen_reach
 from dedup.cells.heads import Heads, heads_of
 from dedup.cells.memory import addresses, lying_at
 from dedup.cells.pairs import reaching
 
-#: Heads of new rows, the first cell, where each cell's new rows start, bounds, and room for pairs.
-_Sieved: TypeAlias = tuple[Bytes, int, Ints, Floats, Floats, Ints, Ints]
+#: Heads by lane, the first cell, where each cell's lanes start, the new row of each lane, bounds,
+#: and room for pairs.
+_Sieved: TypeAlias = tuple[Bytes, int, Ints, Ints, Floats, Floats, Ints, Ints]
 
 #: New rows of a cell from which blocked products are faster.
 MANY = 64
@@ -103,37 +104,52 @@ class NewCodes:
         heads = _heads(pieces)
         sieve = self._sieve(heads[0].values.shape[1])
         new = self._codes.values, self._codes.scale, self._codes.error
-        bounds = self._first, self._bounds, floor
         sizes, where = _places(pieces, heads)
+        known = sizes, where, *new, *sieve.columns, self._first, floor
+        met: Any = _met
         room = 4 * len(self._codes) + int(sizes.sum()) // 4 + 1024
         while True:
             left, right = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
-            count, needed = _met(sizes, where, *new, *sieve.columns, *bounds, left, right)
+            count, needed = met(*known, left, right)
             if needed <= room:
                 return left[:count], right[:count]
             room = 2 * needed
 
     def _sieve(self, width: int) -> _Sieve:
         if width not in self._sieves:
-            self._sieves[width] = _Sieve(self._codes, width)
+            self._sieves[width] = _Sieve(self._codes, self._bounds, width)
         return self._sieves[width]
 
 
 class _Sieve:
-    """The first numbers of new codes, as compiled loops want them.
+    """The first numbers of new codes, in lanes, as compiled loops want them.
+
+    The new rows of a cell have lanes of their own, a multiple of ``AT_ONCE``; cells of many new
+    rows have none.
 
     Args:
         codes: Of the new rows.
+        bounds: Where the new rows of each cell start, and where the last end, int64 (c + 1,).
         width: How many numbers.
     """
 
-    def __init__(self, codes: Codes, width: int) -> None:
-        heads = heads_of(codes, width)
-        # Codes are taken four at a time, the last ones too.
-        values = np.concatenate([heads.values, np.zeros((AT_ONCE, width), dtype=np.int8)])
-        # What the other code is moved by, to be without a sign, shows in the sums.
-        shift = values.sum(axis=1, dtype=np.int32) * np.int32(128) if grouped(width) else None
-        self.columns = values, heads.tail, shift
+    def __init__(self, codes: Codes, bounds: Ints, width: int) -> None:
+        heads, sizes = heads_of(codes, width), np.diff(bounds)
+        lanes = -(-np.where(sizes < MANY, sizes, 0) // AT_ONCE) * AT_ONCE
+        starts = np.concatenate([[0], np.cumsum(lanes)])
+        rows = np.flatnonzero(np.repeat(sizes < MANY, sizes))
+        cell = np.repeat(np.arange(len(sizes)), sizes)[rows]
+        lane = starts[cell] + rows - bounds[cell]
+        who = np.full(starts[-1], -1, dtype=np.int64)
+        who[lane] = rows
+        values = np.zeros((starts[-1], width), dtype=np.int8)
+        values[lane] = heads.values[rows]
+        shift = None
+        if grouped(width):
+            # What the other code is moved by, to be without a sign, shows in the sums.
+            shift = values.sum(axis=1, dtype=np.int32) * np.int32(128)
+            values = packed(values)
+        self.columns = values, shift, heads.tail, starts, who
 
 
 def _heads(pieces: Sequence[Piece]) -> list[Heads]:
@@ -166,11 +182,12 @@ def _met(
     new_values: Bytes,
     new_scale: Floats,
     new_error: Floats,
-    new_heads: Bytes,
-    new_tail: Floats,
+    lanes: Bytes,
     shift: Cells | None,
+    new_tail: Floats,
+    starts: Ints,
+    who: Ints,
     first: int,
-    bounds: Ints,
     floor: float,
     left: Ints,
     right: Ints,
@@ -179,9 +196,9 @@ def _met(
 
     With too little room what is written is of no use.
     """
-    low = np.full(len(new_heads), np.inf, np.float32)
-    tails = np.zeros(len(new_heads), np.float32)
-    width, whole = new_heads.shape[1], new_values.shape[1]
+    low, tails = np.empty(len(who), np.float32), np.empty(len(who), np.float32)
+    width, whole = lanes.shape[1], new_values.shape[1]
+    new = new_values, new_scale, new_error
     count, needed, before = 0, 0, 0
     for piece in range(len(sizes)):
         rows = sizes[piece]
@@ -191,17 +208,16 @@ def _met(
         scale = lying_at(where[3, piece], (rows,), np.float32)
         error = lying_at(where[4, piece], (rows,), np.float32)
         codes = lying_at(where[5, piece], (rows, whole), np.int8)
-        _bounds(new_scale, new_error, new_tail, error, floor, low, tails)
+        _bounds(new_scale, new_error, new_tail, who, error, floor, low, tails)
         ours, theirs = left[count:], right[count:]
-        sieve = new_heads, first, bounds, low, tails, ours, theirs
+        sieve = lanes, first, starts, who, low, tails, ours, theirs
         if shift is None:
             through = _walk(cell, values, tail, scale, sieve)
         else:
-            through = _walk_by_fours(cell, values, tail, scale, sieve, shift)
+            through = _walk_together(cell, values, tail, scale, sieve, shift)
         needed = max(needed, count + through)
         if needed <= len(left):
             ours, theirs = ours[:through], theirs[:through]
-            new = new_values, new_scale, new_error
             sure = _confirmed(codes, scale, error, new, np.float32(floor), ours, theirs)
             theirs[:sure] += before
             count += sure
@@ -214,12 +230,13 @@ def _bounds(
     scale: Floats,
     error: Floats,
     tail: Floats,
+    who: Ints,
     others: Floats,
     floor: float,
     low: Floats,
     tails: Floats,
 ) -> None:
-    """What the product with each new row, times the other's scale, has to reach.
+    """What the product with the new row of each lane, times the other's scale, has to reach.
 
     ``low`` is the bound for rows without a tail, ``tails`` what it falls by for a tail of
     length 1; ``others`` are the errors of the rows.
@@ -227,74 +244,61 @@ def _bounds(
     worst = 0.0
     for row in range(len(others)):
         worst = max(worst, np.float64(others[row]))
-    for new in range(len(scale)):
-        if scale[new] <= 0:
-            low[new] = -np.inf
+    for lane in range(len(who)):
+        new, tails[lane] = who[lane], np.float32(0)
+        if new < 0 or scale[new] <= 0:
+            low[lane] = np.inf if new < 0 else -np.inf
             continue
         own = np.float64(scale[new])
         margin = error[new] * (1.0 + worst) + worst + 1e-5
         bound, more = (floor - margin) / own, tail[new] / own
         # Float32 loses a few last bits of either; no tail is longer than 2.
-        low[new] = bound - (abs(bound) + 2.0 * more) * 1e-5
-        tails[new] = more
+        low[lane] = bound - (abs(bound) + 2.0 * more) * 1e-5
+        tails[lane] = more
 
 
 @njit(cache=True, nogil=True)
-def _walk(
-    cell: Cells,
-    values: Bytes,
-    tail: Floats,
-    scale: Floats,
-    sieve: _Sieved,
-) -> int:
+def _walk(cell: Cells, values: Bytes, tail: Floats, scale: Floats, sieve: _Sieved) -> int:
     """Write the pairs that come through the sieve; how many there are, room or not."""
-    new_values, first, bounds, low, tails, left, right = sieve
+    lanes, first, starts, who, low, tails, left, right = sieve
     count, width = 0, values.shape[1]
     for row in range(len(cell)):
-        begin, end = bounds[cell[row] - first], bounds[cell[row] - first + 1]
-        if end - begin >= MANY:
-            continue
-        for new in range(begin, end):
-            total = _product(values, row, new_values, new, width)
-            if np.float32(total) * scale[row] + tail[row] * tails[new] >= low[new]:
+        for lane in range(starts[cell[row] - first], starts[cell[row] - first + 1]):
+            if who[lane] < 0:
+                break
+            total = _product(values, row, lanes, lane, width)
+            if np.float32(total) * scale[row] + tail[row] * tails[lane] >= low[lane]:
                 if count < len(left):
-                    left[count], right[count] = new, row
+                    left[count], right[count] = who[lane], row
                 count += 1
     return count
 
 
 @njit(cache=True, nogil=True)
-def _walk_by_fours(
-    cell: Cells,
-    values: Bytes,
-    tail: Floats,
-    scale: Floats,
-    sieve: _Sieved,
-    shift: Cells,
+def _walk_together(
+    cell: Cells, values: Bytes, tail: Floats, scale: Floats, sieve: _Sieved, shift: Cells
 ) -> int:
-    """The same, four new rows at a time; see ``four_reach``."""
-    new_values, first, bounds, low, tails, left, right = sieve
+    """The same, sixteen lanes at a time; see ``sixteen_reach``."""
+    lanes, first, starts, who, low, tails, left, right = sieve
     count, width = 0, values.shape[1]
-    codes, others = values.ctypes.data, new_values.ctypes.data
+    codes, others = values.ctypes.data, lanes.ctypes.data
     shifts, lows, behind = shift.ctypes.data, low.ctypes.data, tails.ctypes.data
     for row in range(len(cell)):
-        begin, end = bounds[cell[row] - first], bounds[cell[row] - first + 1]
-        if end - begin >= MANY:
-            continue
         code = codes + row * width
+        begin, end = starts[cell[row] - first], starts[cell[row] - first + 1]
         for start in range(begin, end, AT_ONCE):
             at = start * 4  # bytes of an int32, and of a float32
-            near: int = four_reach(  # type: ignore[call-arg]
+            near: int = sixteen_reach(  # type: ignore[call-arg]
                 *(code, others + start * width, width),
                 *(shifts + at, lows + at, behind + at, scale[row], tail[row]),
             )
-            if near == 0:
-                continue
-            for new in range(start, min(start + AT_ONCE, end)):
-                if (near >> (new - start)) & 1:
+            lane = start
+            while near:
+                if near & 1:
                     if count < len(left):
-                        left[count], right[count] = new, row
+                        left[count], right[count] = who[lane], row
                     count += 1
+                near, lane = near >> 1, lane + 1
     return count
 
 

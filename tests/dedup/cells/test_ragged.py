@@ -29,7 +29,7 @@ def test_rows_are_those_of_one_array(
 
 
 def test_arrays_of_other_width_or_with_gaps_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"one type and width .* int8 \(3,\), int8 \(4,\)"):
+    with pytest.raises(ValueError, match=r"one type and width .* int8 \(3,\) and int8 \(4,\)"):
         Ragged([np.zeros((2, 3), np.int8), np.zeros((2, 4), np.int8)], np.arange(4))
     with pytest.raises(ValueError, match=r"shape \(2, 3\) must lie in C order"):
         Ragged([np.zeros((2, 6), np.int8)[:, ::2]], np.arange(2))

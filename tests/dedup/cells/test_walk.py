@@ -57,7 +57,7 @@ def met(newcomers: NewCodes, pieces: list[Piece], floor: float) -> set[Any]:
     return pairs
 
 
-@pytest.mark.parametrize("four_at_a_time", [True, False])
+@pytest.mark.parametrize("many_at_a_time", [True, False])
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 1000),
@@ -66,13 +66,13 @@ def met(newcomers: NewCodes, pieces: list[Piece], floor: float) -> set[Any]:
     st.lists(st.integers(0, 12), max_size=3),
 )
 def test_all_pairs_that_may_reach_the_floor_are_met(
-    four_at_a_time: bool, seed: int, widths: tuple[int, int], floor: float, cuts: list[int]
+    many_at_a_time: bool, seed: int, widths: tuple[int, int], floor: float, cuts: list[int]
 ) -> None:
     rng, (width, head) = np.random.default_rng(seed), widths
     cell, codes = rows_of_cells(rng, rng.integers(2, 9, 6), width)
     new_cell, new = rows_of_cells(rng, rng.integers(0, 7, 6), width)
     with pytest.MonkeyPatch.context() as patch:
-        if not four_at_a_time:
+        if not many_at_a_time:
             patch.setattr(walk, "grouped", lambda _: False)
         newcomers = NewCodes(new, 0, np.searchsorted(new_cell, np.arange(7)))
         found = met(newcomers, pieces_of(cell, codes, cuts, head), floor)
