@@ -118,12 +118,14 @@ def aggregate(
     Returns:
         Edges sorted by lower and then higher end, each pair once.
     """
+    if raised is None and count == graph.count and _single(node):
+        weight, plain = _plain(graph.src, graph.dst, graph.similarity, np.float64(threshold))
+        if plain:
+            return WeightedGraph(np.ones(count, dtype=np.int64), graph.src, graph.dst, weight)
     raised = np.zeros(0) if raised is None else raised
-    low, high, weight = _between(
-        graph.src, graph.dst, graph.similarity, node, np.float64(threshold), raised, loops
-    )
-    if not _in_order(low, high):
-        low, high, weight = _merge(low, high, weight, count)
+    least = np.float64(threshold)
+    edges = (graph.src, graph.dst, graph.similarity)
+    low, high, weight = _merge(*_between(*edges, node, count, least, raised, loops))
     sizes = np.bincount(node, minlength=count).astype(np.int64)
     return WeightedGraph(sizes, low, high, weight)
 
@@ -164,18 +166,48 @@ def dense(labels: Ints) -> tuple[Ints, Ints]:
 
 
 @njit(cache=True, nogil=True)
+def _single(node: Ints) -> bool:
+    """Whether each item is a community of its own, all in order."""
+    wrong = 0
+    for item in range(len(node)):
+        wrong |= node[item] != item
+    return wrong == 0
+
+
+@njit(cache=True, nogil=True)
+def _plain(src: Ints, dst: Ints, similarity: Floats, threshold: float) -> tuple[Doubles, bool]:
+    """Weights of edges between items; whether all count, the edges ascend, and none is a loop."""
+    weight = np.empty(len(src), np.float64)
+    wrong = 0
+    for edge in range(len(src)):
+        alike = np.float64(similarity[edge])
+        weight[edge] = max(alike, 0.0)
+        wrong |= (not alike >= threshold) | (src[edge] >= dst[edge])
+    for edge in range(1, len(src)):
+        rises = (src[edge] == src[edge - 1]) & (dst[edge] > dst[edge - 1])
+        wrong |= not ((src[edge] > src[edge - 1]) | rises)
+    return weight, wrong == 0
+
+
+@njit(cache=True, nogil=True)
 def _between(
     src: Ints,
     dst: Ints,
     similarity: Floats,
     node: Ints,
+    count: int,
     threshold: float,
     raised: Doubles,
     loops: bool,
 ) -> tuple[Ints, Ints, Doubles]:
-    """Both ends of each edge that counts as communities, the lower first, and its weight."""
+    """The edges that count, by the lower of their communities, in their old order there.
+
+    Returns:
+        Where the edges of each community start, int64 (count + 1,); the higher communities and
+        the weights.
+    """
     chosen = np.zeros(len(src), np.bool_)
-    total = 0
+    starts = np.zeros(count + 1, np.int64)
     for edge in range(len(src)):
         alike = np.float64(similarity[edge])
         if not alike >= threshold:
@@ -184,46 +216,26 @@ def _between(
         chosen[edge] = loops if one == other else True
         if len(raised) and one != other:
             chosen[edge] = alike >= raised[one] and alike >= raised[other]
-        total += chosen[edge]
-    low = np.empty(total, np.int64)
-    high = np.empty(total, np.int64)
-    weight = np.empty(total, np.float64)
-    at = 0
+        starts[min(one, other) + 1] += chosen[edge]
+    for at in range(count):
+        starts[at + 1] += starts[at]
+    free = starts[:-1].copy()
+    ends = np.empty(starts[count], np.int64)
+    weight = np.empty(starts[count], np.float64)
     for edge in range(len(src)):
         if chosen[edge]:
             one, other = node[src[edge]], node[dst[edge]]
-            low[at], high[at] = min(one, other), max(one, other)
+            at = free[min(one, other)]
+            free[min(one, other)] += 1
+            ends[at] = max(one, other)
             weight[at] = max(np.float64(similarity[edge]), 0.0)
-            at += 1
-    return low, high, weight
+    return starts, ends, weight
 
 
 @njit(cache=True, nogil=True)
-def _in_order(low: Ints, high: Ints) -> bool:
-    """Whether the pairs ascend, none twice."""
-    for edge in range(1, len(low)):
-        if low[edge] < low[edge - 1]:
-            return False
-        if low[edge] == low[edge - 1] and high[edge] <= high[edge - 1]:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _merge(low: Ints, high: Ints, weight: Doubles, count: int) -> tuple[Ints, Ints, Doubles]:
-    """One edge for each pair, sorted by lower and then higher end."""
-    starts = np.zeros(count + 1, np.int64)
-    for edge in range(len(low)):
-        starts[low[edge] + 1] += 1
-    for at in range(count):
-        starts[at + 1] += starts[at]
-    place = starts.copy()
-    ends = np.empty(len(low), np.int64)
-    added = np.empty(len(low), np.float64)
-    for edge in range(len(low)):
-        at = place[low[edge]]
-        place[low[edge]] += 1
-        ends[at], added[at] = high[edge], weight[edge]
+def _merge(starts: Ints, ends: Ints, added: Doubles) -> tuple[Ints, Ints, Doubles]:
+    """One edge for each pair, sorted by lower and then higher end; written over."""
+    count = len(starts) - 1
     linked = np.zeros(count, np.float64)
     seen = np.zeros(count, np.bool_)
     total = 0
@@ -242,10 +254,10 @@ def _merge(low: Ints, high: Ints, weight: Doubles, count: int) -> tuple[Ints, In
             linked[ends[at]], seen[ends[at]] = 0.0, False
         starts[node] = begin
     starts[count] = total
+    low = np.empty(total, np.int64)
     for node in range(count):
-        for at in range(starts[node], starts[node + 1]):
-            low[at] = node
-    return low[:total].copy(), ends[:total].copy(), added[:total].copy()
+        low[starts[node] : starts[node + 1]] = node
+    return low, ends[:total].copy(), added[:total].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -297,11 +309,18 @@ def _group_edges(
     one = np.empty(starts[parts], np.int64)
     other = np.empty(starts[parts], np.int64)
     heavy = np.empty(starts[parts], np.float64)
-    for edge in range(len(src)):
-        owner = part[src[edge]]
+    edge = 0
+    while edge < len(src):
+        # Mostly many edges of a node follow each other, and so they do in its part.
+        node, start = src[edge], edge
+        while edge < len(src) and src[edge] == node:
+            edge += 1
+        owner = part[node]
         if owner >= 0:
-            at = place[owner]
-            place[owner] += 1
-            one[at], other[at] = local[src[edge]], local[dst[edge]]
-            heavy[at] = weight[edge]
+            shift = place[owner] - start
+            place[owner] += edge - start
+            for each in range(start, edge):
+                one[shift + each] = local[node]
+                other[shift + each] = local[dst[each]]
+                heavy[shift + each] = weight[each]
     return starts, one, other, heavy

@@ -31,7 +31,7 @@ Similarities below 0 count as weight 0: they are never a reason to belong togeth
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ from dedup.arrays import Doubles, Ints
 from dedup.components import components
 from dedup.graph import NeighbourGraph
 from dedup.leiden import Batch, Mapper, check_solver, solve_batch
+from dedup.near import Near
 from dedup.options import CommunityOptions, Level
 from dedup.small import MOST_NODES, solve_small
 from dedup.whole import Census, take_census
@@ -94,7 +95,10 @@ class LevelNotes:
 
 @dataclass(frozen=True)
 class _Task:
-    """One level: the items' graph, and the communities it starts from."""
+    """One level: the items' graph, and the communities it starts from.
+
+    Of the first level the components may be known.
+    """
 
     graph: NeighbourGraph
     level: Level
@@ -102,6 +106,7 @@ class _Task:
     ids: Ints
     options: CommunityOptions
     seed: str
+    component: Ints | None = None
 
     @property
     def cpm(self) -> bool:
@@ -131,6 +136,7 @@ def find_communities(
     mapper: Mapper | None = None,
     max_edges: int = MOST_EDGES,
     notes: list[LevelNotes] | None = None,
+    near: Near | None = None,
 ) -> dict[str, Ints]:
     """Cut the graph into nested communities.
 
@@ -150,6 +156,7 @@ def find_communities(
         max_edges: A component with more edges than this, at least 1, between communities of
             the finer level is cut before it is solved; see the module.
         notes: A list to which one entry per level is appended: how it was solved.
+        near: Of the graph, at the threshold of the first level, where it is known already.
 
     Returns:
         By level name, for each node the lowest node of its community, int64 (n,).
@@ -167,13 +174,15 @@ def find_communities(
     ids = np.arange(graph.count, dtype=np.int64) if ids is None else ids
     labels = np.arange(graph.count, dtype=np.int64)
     found: dict[str, Ints] = {}
-    for level in levels:
+    for number, level in enumerate(levels):
         firsts, node = dense(labels)
         task = _Task(graph, level, node, ids[firsts], options, f"{seed}/{level.name}")
+        if near is not None and not number:
+            task = replace(task, graph=near.graph, component=near.component)
         merged, note = _solve_level(task, mapper or map, max_edges)
         labels = firsts[merged][node]
         found[level.name] = labels
-        if task.cpm:
+        if task.cpm and number < len(levels) - 1:
             # Edges inside a community have had their say: of the looser levels no CPM counts them.
             graph = graph.across(labels)
         if notes is not None:
@@ -230,8 +239,9 @@ def _solve_level(task: _Task, mapper: Mapper, max_edges: int) -> tuple[Ints, Lev
 
 def _split(task: _Task, max_edges: int) -> _Split:
     """Take the level's graph apart by the routes of its components."""
-    coarse = task.aggregate()
-    component = components(len(coarse), coarse.src, coarse.dst)
+    coarse, component = task.aggregate(), task.component
+    if component is None:
+        component = components(len(coarse), coarse.src, coarse.dst)
     census = task.census(coarse, component)
     cuts: tuple[Cut, ...] = ()
     if _too_large(census, max_edges).size:
@@ -246,7 +256,7 @@ def _split(task: _Task, max_edges: int) -> _Split:
     whole = int(np.count_nonzero((census.nodes > 1) & census.whole))
     parts = take_parts(coarse, component, np.concatenate([small, large]))
     return _Split(
-        labels=component,
+        labels=component if task.component is None else component.copy(),
         small=parts.between(0, len(small)),
         large=parts.between(len(small), len(parts)),
         seeds=[f"{task.seed}/{number}" for number in task.ids[large].tolist()],

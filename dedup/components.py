@@ -155,9 +155,14 @@ def nodes_of(ids: Ints, wanted: Ints) -> Ints:
 
 @njit(cache=True, nogil=True)
 def _first_outside(src: Ints, dst: Ints, count: int) -> int:
+    outside = 0
     for edge in range(len(src)):
-        if src[edge] < 0 or src[edge] >= count or dst[edge] < 0 or dst[edge] >= count:
-            return edge
+        # Not left early, so that several edges are looked at together.
+        outside |= (src[edge] < 0) | (src[edge] >= count) | (dst[edge] < 0) | (dst[edge] >= count)
+    if outside:
+        for edge in range(len(src)):
+            if src[edge] < 0 or src[edge] >= count or dst[edge] < 0 or dst[edge] >= count:
+                return edge
     return -1
 
 
@@ -174,6 +179,8 @@ def find_root(parent: Ints, node: int) -> int:
 def _join(parent: Ints, src: Ints, dst: Ints) -> int:
     joined = 0
     for edge in range(len(src)):
+        if parent[src[edge]] == parent[dst[edge]]:
+            continue  # the rule, once most of a component is together
         one, other = find_root(parent, src[edge]), find_root(parent, dst[edge])
         if one != other:
             parent[max(one, other)] = min(one, other)

@@ -50,11 +50,14 @@ class NeighbourGraph:
         """Nodes that may have more neighbours at or above ``threshold`` than were listed."""
         return int(np.count_nonzero(self.reach >= np.float64(threshold)))
 
+    def reaches(self, threshold: float) -> Bools:
+        """Which edges have similarity >= ``threshold``, bool (p,)."""
+        # Compared in float64: float32 would round 0.9 down and let 0.89999998 pass.
+        return _reaches(self.similarity, np.float64(threshold))
+
     def above(self, threshold: float) -> NeighbourGraph:
         """The graph of the pairs with similarity >= ``threshold``."""
-        # Compared in float64: float32 would round 0.9 down and let 0.89999998 pass.
-        chosen = self.similarity >= np.float64(threshold)
-        return replace(self if chosen.all() else self.where(chosen), floor=threshold)
+        return replace(self.where(self.reaches(threshold)), floor=threshold)
 
     def across(self, group: Ints) -> NeighbourGraph:
         """The graph of the pairs between groups, int64 (n,), such as communities."""
@@ -68,13 +71,35 @@ class NeighbourGraph:
         return keys[place] == wanted if len(keys) else np.zeros(len(wanted), dtype=np.bool_)
 
     def where(self, chosen: Bools) -> NeighbourGraph:
-        """The graph of the chosen edges, bool (p,)."""
-        return replace(
-            self,
-            src=self.src[chosen],
-            dst=self.dst[chosen],
-            similarity=self.similarity[chosen],
-        )
+        """The graph of the chosen edges, bool (p,): itself where all are."""
+        total = int(np.count_nonzero(chosen))
+        if total == len(self):
+            return self
+        src, dst, alike = _chosen(chosen, total, self.src, self.dst, self.similarity)
+        return replace(self, src=src, dst=dst, similarity=alike)
+
+
+@njit(cache=True, nogil=True)
+def _reaches(similarity: Floats, threshold: float) -> Bools:
+    chosen = np.empty(len(similarity), np.bool_)
+    for edge in range(len(similarity)):
+        chosen[edge] = np.float64(similarity[edge]) >= threshold
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def _chosen(
+    chosen: Bools, total: int, src: Ints, dst: Ints, similarity: Floats
+) -> tuple[Ints, Ints, Floats]:
+    """The chosen edges, so many in all."""
+    low, high = np.empty(total, np.int64), np.empty(total, np.int64)
+    alike = np.empty(total, np.float32)
+    at = 0
+    for edge in range(len(src)):
+        if chosen[edge]:
+            low[at], high[at], alike[at] = src[edge], dst[edge], similarity[edge]
+            at += 1
+    return low, high, alike
 
 
 @njit(cache=True, nogil=True)
@@ -109,49 +134,86 @@ def _differ(group: Ints, src: Ints, dst: Ints) -> Bools:
 
 
 def sorted_pairs(count: int, src: Ints, dst: Ints, similarity: Floats) -> tuple[Ints, Ints, Floats]:
-    """Pairs in order of ``src``, then ``dst``.
+    """Pairs in order of their lower end, then the higher.
 
     Args:
         count: Number of nodes.
-        src: Lower ends, int64 (p,), in 0..count-1.
-        dst: Higher ends, int64 (p,).
+        src: Lower ends, int64 or int32 (p,), in 0..count-1.
+        dst: Higher ends, the same.
         similarity: float32 (p,).
+
+    Returns:
+        Both ends, int64 (p,) each, and similarities.
     """
-    starts = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(src, minlength=count), out=starts[1:])
-    ends, alike = _by_src(starts, src, dst, similarity)
-    return np.repeat(np.arange(count), np.diff(starts)), ends, alike
+    return _by_ends(count, src, dst, similarity)[:3]
 
 
 @njit(cache=True, nogil=True)
-def _by_src(starts: Ints, src: Ints, dst: Ints, similarity: Floats) -> tuple[Ints, Floats]:
-    """Other ends and similarities, counted into the place of their node, then sorted there."""
-    free = starts.copy()
-    ends = np.empty(len(src), np.int64)
-    alike = np.empty(len(src), np.float32)
-    for edge in range(len(src)):
-        at = free[src[edge]]
-        free[src[edge]] += 1
-        ends[at] = dst[edge]
-        alike[at] = similarity[edge]
-    longest = np.int64(0)
-    for node in range(len(starts) - 1):
+def _by_ends(
+    count: int, left: Ints, right: Ints, similarity: Floats
+) -> tuple[Ints, Ints, Floats, bool]:
+    """Pairs sorted by lower and then higher end; whether there are neither loops nor repeats."""
+    starts = np.zeros(count + 1, np.int64)
+    for pair in range(len(left)):
+        starts[min(left[pair], right[pair]) + 1] += 1
+    for node in range(count):
+        starts[node + 1] += starts[node]
+    free = starts[:-1].copy()
+    ends = np.empty(len(left), np.int64)
+    alike = np.empty(len(left), np.float32)
+    for pair in range(len(left)):
+        low, high = min(left[pair], right[pair]), max(left[pair], right[pair])
+        at = free[low]
+        free[low] += 1
+        ends[at], alike[at] = high, similarity[pair]
+    src = np.empty(len(left), np.int64)
+    for node in range(count):
+        src[starts[node] : starts[node + 1]] = node
+    return src, ends, alike, _sort_lists(starts, ends, alike)
+
+
+@njit(cache=True, nogil=True)
+def _sort_lists(starts: Ints, ends: Ints, alike: Floats) -> bool:
+    """Sort the list of each node by its ends; whether no node is in its own, or twice in one."""
+    longest, count = np.int64(0), len(starts) - 1
+    for node in range(count):
         longest = max(longest, starts[node + 1] - starts[node])
     places = np.empty((1 << _DIGITS) + 1, np.int64)
     spare = np.empty(longest, np.int64), np.empty(longest, np.float32)
-    for node in range(len(starts) - 1):
+    distinct = True
+    for node in range(count):
         low, high = starts[node], starts[node + 1]
-        if high - low > _INSERTED:
-            _by_digits(ends[low:high], alike[low:high], len(starts) - 1, places, *spare)
-            continue
-        for at in range(low + 1, high):
-            end, value = ends[at], alike[at]
-            back = at
-            while back > low and ends[back - 1] > end:
-                ends[back], alike[back] = ends[back - 1], alike[back - 1]
-                back -= 1
-            ends[back], alike[back] = end, value
-    return ends, alike
+        # Pairs come from few files, sorted there: hardly a list is in disorder.
+        if not _ascending(ends[low:high]):
+            if high - low > _INSERTED:
+                _by_digits(ends[low:high], alike[low:high], count, places, *spare)
+            else:
+                _by_insertion(ends[low:high], alike[low:high])
+            for at in range(low + 1, high):
+                distinct &= ends[at - 1] != ends[at]
+        distinct &= low == high or ends[low] != node  # all others are at least as high
+    return distinct
+
+
+@njit(cache=True, nogil=True)
+def _ascending(ends: Ints) -> bool:
+    """Whether a list is sorted, and nothing in it twice."""
+    wrong = 0
+    for at in range(1, len(ends)):
+        wrong |= ends[at - 1] >= ends[at]
+    return wrong == 0
+
+
+@njit(cache=True, nogil=True)
+def _by_insertion(ends: Ints, alike: Floats) -> None:
+    """Sort a short list by its ends, in place."""
+    for at in range(1, len(ends)):
+        end, value = ends[at], alike[at]
+        back = at
+        while back > 0 and ends[back - 1] > end:
+            ends[back], alike[back] = ends[back - 1], alike[back - 1]
+            back -= 1
+        ends[back], alike[back] = end, value
 
 
 def distinct_pairs(
@@ -163,14 +225,12 @@ def distinct_pairs(
 
     Args:
         count: Number of nodes, below 3e9 so that a pair fits an int64.
-        left: One end of each pair, int64 (p,).
-        right: The other end, int64 (p,).
+        left: One end of each pair, int64 or int32 (p,).
+        right: The other end, the same.
         similarity: float32 (p,).
     """
-    if not _ordered(left, right):
-        left, right = np.minimum(left, right), np.maximum(left, right)
-    src, dst, similarity = sorted_pairs(count, left, right, similarity)
-    if _distinct(src, dst):
+    src, dst, similarity, distinct = _by_ends(count, left, right, similarity)
+    if distinct:
         return src, dst, similarity
     again = (src[1:] == src[:-1]) & (dst[1:] == dst[:-1])
     loops = src == dst
@@ -178,26 +238,6 @@ def distinct_pairs(
     similarity = np.maximum.reduceat(similarity, starts)
     plain = ~loops[starts]
     return src[starts][plain], dst[starts][plain], similarity[plain]
-
-
-@njit(cache=True, nogil=True)
-def _ordered(left: Ints, right: Ints) -> bool:
-    """Whether no pair stands the wrong way round."""
-    wrong = 0
-    for pair in range(len(left)):
-        wrong += left[pair] > right[pair]
-    return wrong == 0
-
-
-@njit(cache=True, nogil=True)
-def _distinct(src: Ints, dst: Ints) -> bool:
-    """Whether sorted pairs hold neither loops nor repeats."""
-    for pair in range(len(src)):
-        if src[pair] == dst[pair]:
-            return False
-        if pair and src[pair] == src[pair - 1] and dst[pair] == dst[pair - 1]:
-            return False
-    return True
 
 
 def unique_pairs(count: int, left: Ints, right: Ints) -> tuple[Ints, Ints]:

@@ -118,7 +118,9 @@ def decide_joined(
     rows = joined.rows
     with ThreadPoolExecutor(options.graph.cores) as pool:
         asked = pool.submit(ask)
-        root = np.searchsorted(rows, joined.root)
+        place = np.empty(len(ids), dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        root = place[joined.root]
         most = _SHARES * options.graph.cores
         shares = Shares.of(deal(root, _pairs(joined, before), most))
         searches = dealt(kept, ids[rows], rows, shares, pool.map)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.arrays import Bools, Floats, Ints
-from dedup.cells.among import IdFilter, dealt_pairs
+from dedup.cells.among import IdFilter, Places
 from dedup.cells.cuda import resolve_device
 from dedup.cells.graph import Added, CellGraph, Mapper, plan_cells, survey_source
 from dedup.cells.source import Source
@@ -32,7 +32,9 @@ from dedup.units import as_units, hash_rows
 #: Share of the memory that rows by cell may take; the rest is for pairs and for the work.
 _SHARE_FOR_ROWS = 0.5
 _NO_COPIES = np.zeros((0, 2), dtype=np.int64)
+#: Both ends of pairs and their similarities: by id, and by place in a share.
 Columns: TypeAlias = tuple[Ints, Ints, Floats]
+Dealt: TypeAlias = tuple[Places, Places, Floats]
 
 _NO_PAIRS = (_NO_COPIES[:, 0], _NO_COPIES[:, 1], np.zeros(0, dtype=np.float32))
 
@@ -263,12 +265,12 @@ class Shares:
 
     Args:
         share: Of each row, int64 (m,).
-        place: Of each row in its share, int64 (m,).
+        place: Of each row in its share, int32 (m,), or int64 where that is too small.
         rows: Of each share, int64, ascending.
     """
 
     share: Ints
-    place: Ints
+    place: Places
     rows: list[Ints]
 
     @classmethod
@@ -276,10 +278,10 @@ class Shares:
         """From the share of each row, int64 (m,); there is one at least, if an empty one."""
         count = int(share.max(initial=0)) + 1
         rows = [np.flatnonzero(share == number) for number in range(count)]
-        place = np.empty(len(share), dtype=np.int64)
+        place: Places = np.empty(len(share), dtype=np.int64)
         for each in rows:
             place[each] = np.arange(len(each))
-        return cls(share, place, rows)
+        return cls(share, place.astype(np.int32) if len(share) < 2**31 else place, rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -304,9 +306,9 @@ def dealt(
     among, store = IdFilter(ids), kept.graph.store
     kept = replace(kept, copies=kept.copies[among(kept.copies[:, 0])])
 
-    def read(name: str) -> list[Columns]:
-        pairs = among.pairs(*_columns(store.get(name, 0)))
-        starts, src, dst, alike = dealt_pairs(*pairs, shares.share, shares.place, len(shares))
+    def read(name: str) -> list[Dealt]:
+        pairs = _columns(store.get(name, 0))
+        starts, src, dst, alike = among.dealt(*pairs, shares.share, shares.place, len(shares))
         cuts = [slice(start, stop) for start, stop in pairwise(starts.tolist())]
         return [(src[cut], dst[cut], alike[cut]) for cut in cuts]
 
@@ -323,11 +325,11 @@ def dealt(
 
 
 def _assembled(
-    kept: Kept, equals: Sequence[Ints], ids: Ints | None, parts: Sequence[Columns]
+    kept: Kept, equals: Sequence[Ints], ids: Ints | None, parts: Sequence[Columns | Dealt]
 ) -> Searched:
     """Nodes and edges from pairs of rows, by place."""
     nodes = collapse([kept.first_of_equal(ids), *equals])
-    src, dst, alike = (np.concatenate(each) for each in zip(_NO_PAIRS, *parts, strict=True))
+    src, dst, alike = (np.concatenate(each) for each in zip(*parts or [_NO_PAIRS], strict=True))
     if len(nodes) < len(kept.valid):
         src, dst = nodes.of_row[src], nodes.of_row[dst]
     low, high, similarity = distinct_pairs(len(nodes), src, dst, alike)

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 
 from dedup.arrays import Bools, Codes, Floats, Ints
-from dedup.components import UnionFind, components
+from dedup.components import UnionFind
 from dedup.evidence import REASONS
 from dedup.exact import Nodes
 from dedup.hashed import HashPairs
@@ -135,10 +136,7 @@ class Settled:
         """The sums of some rows, whole components."""
         some = {name: getattr(self, name)[rows] for name in _COUNTED}
         groups = {"component": self.component, **self.levels}
-        sizes = {
-            name: np.unique(labels[rows], return_counts=True)[1] for name, labels in groups.items()
-        }
-        return _sums(some, sizes)
+        return _sums(some, {name: _plural(labels[rows]) for name, labels in groups.items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything as arrays by name, to be saved; see ``from_arrays``."""
@@ -198,12 +196,19 @@ def _exchanged(before: HashPairs, rows: Ints, now: HashPairs) -> HashPairs:
     return ours.joined(replace(now, src=rows[now.src], dst=rows[now.dst]))
 
 
-def _sums(some: Mapping[str, np.ndarray], sizes: Mapping[str, Ints]) -> dict[str, int]:
+def _plural(labels: Ints) -> int:
+    """How many groups have more than one member."""
+    ordered = np.sort(labels)
+    again = ordered[1:] == ordered[:-1]
+    return int(np.count_nonzero(again[:1]) + np.count_nonzero(again[1:] & ~again[:-1]))
+
+
+def _sums(some: Mapping[str, np.ndarray], groups: Mapping[str, int]) -> dict[str, int]:
     """Figures that add up, of whole components.
 
     Args:
         some: The counted fields.
-        sizes: Rows of each group, by what groups them; zeros do no harm.
+        groups: How many have more than one row, by what groups them.
     """
     sums = {
         "kept": np.count_nonzero(some["keep"]),
@@ -215,7 +220,7 @@ def _sums(some: Mapping[str, np.ndarray], sizes: Mapping[str, Ints]) -> dict[str
     }
     reasons = np.bincount(some["reason"], minlength=len(REASONS))
     sums |= {f"removed_{name}": reasons[code] for code, name in enumerate(REASONS) if code}
-    sums |= {f"groups_{name}": np.count_nonzero(each > 1) for name, each in sizes.items()}
+    sums |= {f"groups_{name}": number for name, number in groups.items()}
     return {name: int(value) for name, value in sums.items()}
 
 
@@ -241,7 +246,7 @@ def settle(
     """
     nodes, graph = searched.nodes, searched.graph
     count = len(solution.keep)
-    close = graph.similarity >= np.float64(threshold)
+    pairs, near = _tally(graph.count, graph.src, graph.similarity, np.float64(threshold))
     cut = np.zeros(count, dtype=np.int8)
     firsts = [each.first for notes in solution.notes for each in notes.cuts]
     np.add.at(cut, np.searchsorted(ids, np.array(firsts, dtype=np.int64)), 1)
@@ -250,39 +255,54 @@ def settle(
         "reason": reason,
         "valid": searched.valid,
         "node": nodes.first[nodes.of_row] == np.arange(count),
-        "pairs": _at_first(nodes, graph.src, count),
-        "near": _at_first(nodes, graph.src if close.all() else graph.src[close], count),
+        "pairs": _at_first(nodes, pairs),
+        "near": _at_first(nodes, near),
         "cut": cut,
     }
     groups = {"component": solution.component, **solution.levels}
     sizes = {name: np.bincount(labels) for name, labels in groups.items()}
     return Settled(
         same_bytes=same_bytes,
-        root=_by_row(nodes, components(graph.count, graph.src, graph.dst)),
+        root=solution.root,
         component=ids[solution.component],
         levels={name: ids[labels] for name, labels in solution.levels.items()},
         witness=np.where(solution.keep, -1, ids[solution.witness]),
         similarity=solution.similarity,
         **counted,
         by_hash=by_hash,
-        sums=_sums(counted, sizes),
+        sums=_sums(counted, {name: int((each > 1).sum()) for name, each in sizes.items()}),
         largest=int(sizes["component"].max(initial=0)),
     )
 
 
-def _by_row(nodes: Nodes, labels: Ints) -> Ints:
-    return nodes.first[labels][nodes.of_row]
+@njit(cache=True, nogil=True)
+def _tally(
+    count: int, src: Ints, similarity: Floats, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """By lower end: all edges, and those at or above the threshold, int32 (n,) each."""
+    pairs, near = np.zeros(count, np.int32), np.zeros(count, np.int32)
+    edge = 0
+    while edge < len(src):
+        node, start, close = src[edge], edge, np.int32(0)
+        while edge < len(src) and src[edge] == node:
+            close += np.float64(similarity[edge]) >= threshold
+            edge += 1
+        pairs[node] += np.int32(edge - start)
+        near[node] += close
+    return pairs, near
 
 
-def _at_first(nodes: Nodes, ends: Ints, count: int) -> np.ndarray:
-    """How many of some nodes each row stands for."""
-    found = np.zeros(count, dtype=np.int32)
-    found[nodes.first] = np.bincount(ends, minlength=len(nodes))
+def _at_first(nodes: Nodes, values: np.ndarray) -> np.ndarray:
+    """What holds of nodes, int32 (m,), at the first row of each; 0 elsewhere."""
+    found = np.zeros(len(nodes.of_row), dtype=np.int32)
+    found[nodes.first] = values
     return found
 
 
 def within(found: HashPairs, rows: Ints) -> HashPairs:
     """The pairs of some rows, int64 (m,), ascending and whole components, by place."""
+    if not len(found.src):
+        return found
     inside = np.isin(found.src, rows)
     return replace(
         found,

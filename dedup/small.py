@@ -68,7 +68,7 @@ def _solve_parts(
         gain = _gains(
             sizes[first:last], src[start:stop], dst[start:stop], weight[start:stop], resolution
         )
-        best = _best_partition(gain)
+        best = np.arange(last - first) if _repelled(gain) else _best_partition(gain)
         for node in range(last - first):
             found[first + node] = best[node]
     return found
@@ -108,6 +108,16 @@ def _ahead(gain: Ints) -> Ints:
         for other in range(node):
             ahead[node] += max(gain[node, other], 0)
     return ahead
+
+
+@njit(cache=True, nogil=True)
+def _repelled(gain: Ints) -> bool:
+    """Whether every pair loses, so that nothing but single nodes is best, without a tie."""
+    for node in range(len(gain)):
+        for other in range(node):
+            if gain[node, other] >= 0:
+                return False
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -10,10 +10,10 @@ import numpy as np
 
 from dedup.arrays import Bools, Floats, Ints
 from dedup.communities import LevelNotes, find_communities
-from dedup.components import components
 from dedup.graph import NeighbourGraph
 from dedup.keepers import Keepers, choose_keepers
 from dedup.leiden import Mapper
+from dedup.near import Near
 from dedup.options import CommunityOptions, Level
 from dedup.search import Searched
 
@@ -24,6 +24,7 @@ class Solution:
 
     Args:
         component: Connected component at the threshold, int64 (n,).
+        root: Connected component at the floor, int64 (n,).
         levels: Communities by level name, int64 (n,) each; each level's are unions of the
             communities of the level before.
         keep: Which rows are kept, bool (n,).
@@ -33,6 +34,7 @@ class Solution:
     """
 
     component: Ints
+    root: Ints
     levels: dict[str, Ints]
     keep: Bools
     witness: Ints
@@ -64,7 +66,8 @@ def solve(
         ids: Stable, ascending ids of the rows, int64 (n,).
         seed: Of the solver.
         protect: Rows that are never removed, bool (n,); ``None``: none are.
-        mapper: Where components are solved; see ``find_communities``.
+        mapper: Where components are solved, beside this thread; see ``find_communities``.
+            ``None``: everything is done in this thread, as where others decide beside it.
 
     Returns:
         Groups and decisions.
@@ -77,9 +80,10 @@ def solve(
         raise ValueError(f"protect must have shape {rank.shape}, got {protect.shape}")
     nodes = searched.nodes
     notes: list[LevelNotes] = []
-    with ThreadPoolExecutor(1) as beside:
-        cutting = beside.submit(
-            find_communities,
+    near = Near.of(searched.graph, levels[0].threshold)
+
+    def cut() -> dict[str, Ints]:
+        return find_communities(
             searched.graph,
             levels,
             options,
@@ -88,20 +92,26 @@ def solve(
             mapper=mapper,
             max_edges=options.max_edges,
             notes=notes,
+            near=near,
         )
-        near = searched.graph.above(levels[0].threshold)
-        component = components(near.count, near.src, near.dst)
-        # Neighbours always share a component: only communities narrow down who competes.
-        alone = options.within == "component"
-        group = None if alone else cutting.result()[levels[0].name]
-        keepers = _keepers(searched, near, rank, group, protect)
-        communities = cutting.result()
+
+    # Neighbours always share a component: only communities narrow down who competes.
+    if options.within == "component" and mapper is not None:
+        with ThreadPoolExecutor(1) as beside:
+            cutting = beside.submit(cut)
+            keepers = _keepers(searched, near.graph, rank, None, protect)
+            communities = cutting.result()
+    else:
+        communities = cut()
+        group = None if options.within == "component" else communities[levels[0].name]
+        keepers = _keepers(searched, near.graph, rank, group, protect)
 
     def by_row(labels: Ints) -> Ints:
         return nodes.first[labels][nodes.of_row]
 
     return Solution(
-        component=by_row(component),
+        component=by_row(near.component),
+        root=by_row(near.root),
         levels={name: by_row(labels) for name, labels in communities.items()},
         keep=keepers.keep,
         witness=keepers.witness,

@@ -92,17 +92,25 @@ def _measure(
     least = np.full(count, np.inf)
     densest = np.zeros(count, np.float64)
     strength = np.zeros(count, np.float64)
-    for edge in range(len(src)):
-        one, other = src[edge], dst[edge]
-        if one == other:
-            continue
-        root = component[one]
-        density = weight[edge] / (np.float64(sizes[one]) * np.float64(sizes[other]))
-        edges[root] += 1
-        least[root] = min(least[root], density)
-        densest[root] = max(densest[root], density)
-        strength[one] += weight[edge]
-        strength[other] += weight[edge]
+    edge = 0
+    while edge < len(src):
+        # The edges of a node mostly follow each other; sums keep their order all the same.
+        one, root = src[edge], component[src[edge]]
+        size, mine = np.float64(sizes[one]), strength[one]
+        low, high, start = least[root], densest[root], edge
+        loops = 0
+        while edge < len(src) and src[edge] == one:
+            other = dst[edge]
+            if other == one:
+                loops += 1
+            else:
+                density = weight[edge] / (size * np.float64(sizes[other]))
+                low, high = min(low, density), max(high, density)
+                mine += weight[edge]
+                strength[other] += weight[edge]
+            edge += 1
+        edges[root] += edge - start - loops
+        least[root], densest[root], strength[one] = low, high, mine
     return edges, least, strength, densest
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup.cells.among import dealt_pairs
+from dedup.cells.among import IdFilter
 from dedup.later import deal
 from dedup.search import Shares
 
@@ -39,10 +39,14 @@ def test_pairs_go_to_the_share_of_their_rows() -> None:
     src = rng.integers(0, 100, 300)
     dst = np.array([rng.choice(shares.rows[shares.share[row]]) for row in src])
     alike = rng.random(300).astype(np.float32)
-    starts, low, high, likeness = dealt_pairs(src, dst, alike, shares.share, shares.place, 4)
-    for number, own in enumerate(shares.rows):
-        cut = slice(starts[number], starts[number + 1])
-        mine = shares.share[src] == number
-        assert own[low[cut]].tolist() == src[mine].tolist()
-        assert own[high[cut]].tolist() == dst[mine].tolist()
-        assert likeness[cut].tolist() == alike[mine].tolist()
+    for gap in (1, 1 << 40):  # with a table of all ids, and without
+        ids = np.arange(100) * gap
+        starts, low, high, likeness = IdFilter(ids).dealt(
+            ids[src], ids[dst], alike, shares.share, shares.place, 4
+        )
+        for number, own in enumerate(shares.rows):
+            cut = slice(starts[number], starts[number + 1])
+            mine = shares.share[src] == number
+            assert own[low[cut]].tolist() == src[mine].tolist()
+            assert own[high[cut]].tolist() == dst[mine].tolist()
+            assert likeness[cut].tolist() == alike[mine].tolist()

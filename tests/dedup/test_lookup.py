@@ -55,13 +55,16 @@ def test_pairs_of_what_is_wanted_go_by_place(wanted: set[int], step: int, start:
     inside = np.isin(src, ids) & np.isin(dst, ids)
     one_end = np.isin(src, ids) & ~inside
     alike = np.linspace(0, 1, len(src), dtype=np.float32)
-    low, high, similarity = IdFilter(ids).pairs(src[~one_end], dst[~one_end], alike[~one_end])
+    one_share = (np.zeros(len(ids), dtype=np.int64), np.arange(len(ids), dtype=np.int32), 1)
+    _, low, high, similarity = IdFilter(ids).dealt(
+        src[~one_end], dst[~one_end], alike[~one_end], *one_share
+    )
     assert ids[low].tolist() == src[inside].tolist()
     assert ids[high].tolist() == dst[inside].tolist()
     assert similarity.tolist() == alike[inside].tolist()
     if one_end.any():
         with pytest.raises(ValueError, match="wanted|belong"):
-            IdFilter(ids).pairs(src, dst, alike)
+            IdFilter(ids).dealt(src, dst, alike, *one_share)
 
 
 @pytest.mark.parametrize("ids", [[3, 3], [4, 1]])
