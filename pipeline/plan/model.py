@@ -33,14 +33,20 @@ PRODUCT_EFFICIENCY = 0.55
 #: the comparison, where rows are read and encoded again. Assumed: only the sum is measured.
 HANDLED_IN_COMPARISON = 0.5
 
-#: Bytes of one dimension, in the shuffle and in the table of vectors (float16).
+#: Bytes of one dimension, in the rows by cell and in the table of vectors (float16).
 VECTOR_BYTES = 2
-#: What goes with a vector in the shuffle: ids, hash, cells. From ``dedup/cells/shuffle.py``
-#: (_FIXED_BYTES).
-SHUFFLE_ROW_BYTES = 40
-#: Share of ``memory_gb`` up to which the shuffle stays in memory. From ``dedup/search.py``
-#: (_SHARE_FOR_ROWS).
-SHUFFLE_SHARE = 0.5
+#: What goes with a vector in the rows by cell: ids, hash, cells; and with its code: scale, error
+#: and tail. From ``dedup/cells/shuffle.py`` (_FIXED_BYTES, row_bytes).
+ROW_BYTES = 40
+CODE_BYTES = 12
+#: Codes are as wide as a multiple of this, and so are their heads, of 3/8, but of a multiple of
+#: that. From ``dedup/cells/codes.py`` (padded), ``heads.py`` (head_width) and ``dots.py`` (STEP).
+CODE_STEP = 16
+HEAD_STEP = 64
+#: What is kept of an item for the next batch beside rows and pairs: what was decided, and whether
+#: it was searched. From ``dedup/settled.py`` (Settled, 73 with three levels) and
+#: ``dedup/search.py`` (Kept, 2).
+STATE_BYTES = 75
 #: An edge: src and dst (int64), similarity (float32).
 EDGE_BYTES = 20
 #: Edges per item. From ``bench/vectors.py``: 1,010,272 pairs at or above 0.9 among 400,000
@@ -94,7 +100,6 @@ class Work:
         parts: Its operations; they follow one another, or run side by side.
         overlap: Whether they run side by side, so that the slowest decides.
         disk_bytes: What it leaves on disk.
-        scratch_bytes: What it needs on disk while it runs.
         memory_bytes: What it holds in memory.
     """
 
@@ -102,7 +107,6 @@ class Work:
     parts: tuple[Part, ...]
     overlap: bool = False
     disk_bytes: float = 0.0
-    scratch_bytes: float = 0.0
     memory_bytes: float = 0.0
 
 
@@ -166,9 +170,17 @@ def audit_products(items: int) -> float:
     return float(min(items, AUDIT_ITEMS)) * items
 
 
-def shuffle_bytes(items: int, dim: int) -> float:
-    """Bytes of all copies of all vectors, as they go to their cells."""
-    return items * COPIES * (dim * VECTOR_BYTES + SHUFFLE_ROW_BYTES)
+def row_bytes(dim: int) -> int:
+    """Bytes of one row by cell: a vector, what goes with it, its 8-bit code and the code's head."""
+    code = ceil(dim / CODE_STEP) * CODE_STEP
+    head = ceil(3 * code / (8 * HEAD_STEP)) * HEAD_STEP
+    head = head if 2 * head <= code else 0
+    return dim * VECTOR_BYTES + ROW_BYTES + code + head + CODE_BYTES
+
+
+def rows_bytes(items: int, dim: int, copies: float = COPIES) -> float:
+    """Bytes of all rows by cell, each once for every cell that it is in."""
+    return items * copies * row_bytes(dim)
 
 
 def edge_count(items: int) -> float:
@@ -187,17 +199,21 @@ def dedup_work(items: int, dim: int, memory_gb: float, *, gpu: bool = False) -> 
     Args:
         items: Items that take part, at least 1.
         dim: Width of the vectors, at least 1.
-        memory_gb: What the search may hold, in GiB; a shuffle of more than half is on disk.
+        memory_gb: What the search may hold, in GiB.
         gpu: Whether products are computed on GPUs.
 
     Returns:
         exact, centroids, assign + shuffle, compare, components, communities + keepers, audit.
     """
     memory = memory_gb * 2**30
-    vectors, shuffled = float(items) * dim * VECTOR_BYTES, shuffle_bytes(items, dim)
-    spilled = shuffled if shuffled > SHUFFLE_SHARE * memory else 0.0
+    vectors, rows = float(items) * dim * VECTOR_BYTES, rows_bytes(items, dim)
+    # Rows by cell, pairs and decisions stay in graph/, so that batches can be added: the files
+    # are written whether or not they fit into memory. Up to one cell no graph is kept. "handle"
+    # has nothing of these files: it comes from searches whose rows were in memory.
+    more = cells(items) > 1
+    kept = rows if more else 0.0
     edges = edge_count(items)
-    held = min(memory, 2 * shuffled)
+    held = min(memory, 2 * rows)
     read = Part("disk_read", vectors, Spread.DISK)
     handled = float(items) * dim
     return [
@@ -213,9 +229,9 @@ def dedup_work(items: int, dim: int, memory_gb: float, *, gpu: bool = False) -> 
                 *_products(assign_products(items), dim, gpu),
                 Part("handle", handled * (1 - HANDLED_IN_COMPARISON)),
                 read,
-                *_disk("disk_write", spilled),
+                *_disk("disk_write", kept),
             ),
-            scratch_bytes=spilled,
+            disk_bytes=kept,
             memory_bytes=held,
         ),
         Work(
@@ -223,10 +239,11 @@ def dedup_work(items: int, dim: int, memory_gb: float, *, gpu: bool = False) -> 
             (
                 *_products(compare_products(items), dim, gpu),
                 Part("handle", handled * HANDLED_IN_COMPARISON),
-                *_disk("disk_read", spilled),
+                # Columns that nobody looks at are not read: an upper bound.
+                *_disk("disk_read", kept),
             ),
-            disk_bytes=edges * EDGE_BYTES,
-            scratch_bytes=spilled,
+            # In the table, and in the graph.
+            disk_bytes=edges * EDGE_BYTES * (2 if more else 1),
             memory_bytes=held,
         ),
         Work(
@@ -237,6 +254,7 @@ def dedup_work(items: int, dim: int, memory_gb: float, *, gpu: bool = False) -> 
         Work(
             "dedup: communities + keepers",
             (Part("solve", items, Spread.ONE),),
+            disk_bytes=float(items) * STATE_BYTES if more else 0.0,
             memory_bytes=driver_bytes(items),
         ),
         Work(

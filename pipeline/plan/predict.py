@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pipeline.config import Config
 from pipeline.plan.human import amount, byte_size
 from pipeline.plan.machine import Machine, scratch_place
-from pipeline.plan.model import PRODUCT_EFFICIENCY, Part
+from pipeline.plan.model import COPIES, PRODUCT_EFFICIENCY, Part
 from pipeline.plan.rates import Rate, Rates
 from pipeline.plan.steps import Step, steps_of
 from stages.contract import ConfigurationError
@@ -28,6 +28,10 @@ _ALWAYS = (
         "ocr, caption and shard."
     ),
     "Memory of a stage is what its workers ask for; memory of dedup is what its data take.",
+    (
+        f"dedup: an item is counted in {COPIES:g} cells; 1.0 to 5 were seen. Its rows by cell stay "
+        "in graph/ for later batches, and their bytes grow with that number."
+    ),
     (
         f"dedup: products reach {PRODUCT_EFFICIENCY:g} of their bare rate; what is done besides "
         "(numbers handled) is scaled from a search of planted vectors. Data without clear clusters "
@@ -122,11 +126,6 @@ class Plan:
     def disk_bytes(self) -> float:
         """What the run leaves on disk."""
         return sum(step.step.work.disk_bytes for step in self.steps)
-
-    @property
-    def scratch_bytes(self) -> float:
-        """What it needs on disk besides while it runs: the most of any step."""
-        return max(step.step.work.scratch_bytes for step in self.steps)
 
     @property
     def memory_bytes(self) -> float:
@@ -247,19 +246,14 @@ def _room(plan: Plan) -> list[str]:
 
 def _disk(plan: Plan, config: Config) -> list[str]:
     storage = Storage(config.storage)
-    local = storage.is_local(config.corpus)
-    needed = plan.scratch_bytes + (plan.disk_bytes if local else 0.0)
-    place = scratch_place(storage, config.corpus)
-    free = shutil.disk_usage(place).free
-    if needed <= free:
+    if not storage.is_local(config.corpus):
         return []
-    what = f"{byte_size(plan.disk_bytes)} of tables and shards" if local else ""
-    shuffle = f"{byte_size(plan.scratch_bytes)} of the shuffle of dedup while it runs"
-    both = " and ".join(part for part in (what, shuffle if plan.scratch_bytes else "") if part)
-    target = f"the disk of {config.corpus}" if local else f"{place}, where scratch files go,"
-    where = "the corpus" if local else "TMPDIR"
-    sentence = f"disk: {both} are needed, and {target} has {byte_size(free)} free."
-    return [f"{sentence} Put {where} on a larger disk"]
+    free = shutil.disk_usage(scratch_place(storage, config.corpus)).free
+    if plan.disk_bytes <= free:
+        return []
+    what = f"{byte_size(plan.disk_bytes)} of tables, graph and shards are needed"
+    there = f"the disk of {config.corpus} has {byte_size(free)} free"
+    return [f"disk: {what}, and {there}. Put the corpus on a larger disk"]
 
 
 def _memory(plan: Plan, config: Config) -> list[str]:

@@ -68,7 +68,6 @@ def plan_json(plan: Plan) -> str:
             "seconds": plan.seconds,
             "without": plan.unknown,
             "disk_bytes": round(plan.disk_bytes),
-            "scratch_bytes": round(plan.scratch_bytes),
             "memory_bytes": round(plan.memory_bytes),
         },
         "images": vars(plan.rates.images),
@@ -91,7 +90,7 @@ def _row(step: Prediction, letters: dict[Origin, str]) -> list[str]:
         "\n".join(_rate(part) for part in parts),
         "\n".join(_source(part.rate, letters) for part in parts),
         "unknown" if step.seconds is None else duration(step.seconds),
-        _disk(work.disk_bytes, work.scratch_bytes),
+        byte_size(work.disk_bytes) if work.disk_bytes else "",
         byte_size(work.memory_bytes) if work.memory_bytes else "",
     ]
 
@@ -129,16 +128,11 @@ def _source(rate: Rate | None, letters: dict[Origin, str]) -> str:
     return f"{rate.source} {letters[_origin(rate)]}"
 
 
-def _disk(kept: float, scratch: float) -> str:
-    shown = [byte_size(kept)] if kept else []
-    return "\n".join([*shown, *([f"({byte_size(scratch)})"] if scratch else [])])
-
-
 def _totals(plan: Plan) -> list[str]:
     more = "+ unknown" if plan.unknown else ""
     return [
         "\n".join(each for each in (duration(plan.seconds), more) if each),
-        _disk(plan.disk_bytes, plan.scratch_bytes),
+        byte_size(plan.disk_bytes),
         byte_size(plan.memory_bytes),
     ]
 
@@ -146,8 +140,6 @@ def _totals(plan: Plan) -> list[str]:
 def _print_lines(console: Console, plan: Plan, letters: dict[Origin, str]) -> None:
     """What stands below the table, a paragraph each."""
     lines = []
-    if plan.scratch_bytes:
-        lines.append("        disk in brackets: only while the step runs")
     for (date, machine, command, note), letter in letters.items():
         extra = f"; {note}" if note else ""
         lines.append(f"{letter:<8}{date}, {machine}: {command}{extra}")
@@ -181,7 +173,6 @@ def _step_json(step: Prediction) -> dict[str, Any]:
         "seconds": step.seconds,
         "unknown": step.unknown,
         "disk_bytes": round(work.disk_bytes),
-        "scratch_bytes": round(work.scratch_bytes),
         "memory_bytes": round(work.memory_bytes),
         "workers": layout.workers,
         "overlap": work.overlap,

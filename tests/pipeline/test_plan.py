@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
@@ -26,15 +26,15 @@ from pipeline.plan.model import (
     EDGES_PER_ITEM,
     FLAT_CELLS,
     ONE_CELL,
-    SHUFFLE_ROW_BYTES,
-    SHUFFLE_SHARE,
+    STATE_BYTES,
     assign_products,
     cells,
     centroids_scanned,
     compare_products,
     dedup_work,
     driver_bytes,
-    shuffle_bytes,
+    row_bytes,
+    rows_bytes,
 )
 from pipeline.plan.rates import parse_rates
 from pipeline.registry import STAGES
@@ -76,7 +76,6 @@ def test_more_items_never_take_less_room(items: int, more: int, dim: int) -> Non
     few, many = (dedup_work(count, dim, 4.0) for count in (items, items + more))
     for one, other in zip(few, many, strict=True):
         assert one.disk_bytes <= other.disk_bytes
-        assert one.scratch_bytes <= other.scratch_bytes
         assert one.memory_bytes <= other.memory_bytes
 
 
@@ -99,13 +98,15 @@ def test_more_items_are_never_less_work(regime: tuple[int, int], dim: int, data:
 
 @given(st.integers(1, 10**10), widths, st.integers(2, 10))
 def test_bytes_are_linear_in_items(items: int, dim: int, times: int) -> None:
-    assert shuffle_bytes(times * items, dim) == pytest.approx(times * shuffle_bytes(items, dim))
+    assert rows_bytes(times * items, dim) == pytest.approx(times * rows_bytes(items, dim))
     assert driver_bytes(times * items) == times * driver_bytes(items)
 
 
 def test_bytes_have_the_units_they_claim() -> None:
-    # A copy is a float16 vector and what goes with it; an edge two int64 and a float32.
-    assert shuffle_bytes(1000, 512) == pytest.approx(1000 * COPIES * (1024 + SHUFFLE_ROW_BYTES))
+    # A row is a float16 vector, its int8 code, 3/8 of the code again, and some numbers; an edge
+    # two int64 and a float32.
+    assert row_bytes(512) == 1024 + 512 + 192 + 52
+    assert rows_bytes(1000, 512) == pytest.approx(1000 * COPIES * 1780)
     edges = {work.step: work.disk_bytes for work in dedup_work(1000, 512, 4.0)}["dedup: compare"]
     assert edges == pytest.approx(1000 * EDGES_PER_ITEM * EDGE_BYTES)
     union_find = {work.step: work.memory_bytes for work in dedup_work(1000, 8, 4.0)}
@@ -126,15 +127,37 @@ def test_one_cell_compares_each_pair_once() -> None:
     assert assign_products(20_000) == 20_000
 
 
-@given(st.integers(2, 10**9), widths)
-def test_a_shuffle_is_on_disk_exactly_when_it_does_not_fit(items: int, dim: int) -> None:
-    size = shuffle_bytes(items, dim)
-    least = size / 2**30 / SHUFFLE_SHARE
-    for memory_gb, spilled in ((least * 1.01, 0.0), (least * 0.99, size)):
-        assigning, comparing = dedup_work(items, dim, memory_gb)[2:4]
-        assert assigning.scratch_bytes == comparing.scratch_bytes == pytest.approx(spilled)
-        assert ("disk_write" in {part.operation for part in assigning.parts}) == bool(spilled)
-        assert ("disk_read" in {part.operation for part in comparing.parts}) == bool(spilled)
+@given(st.integers(1, 4096))
+@example(128)
+@example(512)
+@example(768)
+@example(65_536)
+def test_a_row_by_cell_is_as_large_as_the_engine_says(dim: int) -> None:
+    from dedup.cells import shuffle
+
+    assert row_bytes(dim) == shuffle.row_bytes(dim, "float16", codes=True)
+
+
+@given(st.integers(ONE_CELL + 1, 10**9), widths, st.sampled_from([0.25, 4.0, 4096.0]))
+def test_rows_by_cell_are_kept_however_much_memory_there_is(
+    items: int, dim: int, memory_gb: float
+) -> None:
+    works = {work.step: work for work in dedup_work(items, dim, memory_gb)}
+    assigning, comparing = works["dedup: assign + shuffle"], works["dedup: compare"]
+    size = rows_bytes(items, dim)
+    assert assigning.disk_bytes == size
+    assert {part.operation: part.amount for part in assigning.parts}["disk_write"] == size
+    assert {part.operation: part.amount for part in comparing.parts}["disk_read"] == size
+    # Pairs are in the table and in the graph.
+    assert comparing.disk_bytes == pytest.approx(2 * items * EDGES_PER_ITEM * EDGE_BYTES)
+    assert works["dedup: communities + keepers"].disk_bytes == items * STATE_BYTES
+
+
+@given(st.integers(1, ONE_CELL), widths)
+def test_up_to_one_cell_no_graph_is_kept(items: int, dim: int) -> None:
+    works = dedup_work(items, dim, 4.0)
+    assert sum(work.disk_bytes for work in works) == items * EDGES_PER_ITEM * EDGE_BYTES
+    assert "disk_write" not in {part.operation for work in works for part in work.parts}
 
 
 def test_products_grow_with_the_width_and_looks_at_them_do_not() -> None:
