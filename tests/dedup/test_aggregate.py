@@ -24,7 +24,7 @@ def random_graph(seed: int, count: int = 60, edges: int = 400) -> NeighbourGraph
 
 def groups_of(count: int, groups: int, seed: int) -> tuple[Array, Array]:
     labels = np.random.default_rng(seed).integers(0, groups, count)
-    lowest: dict[tuple[int, ...], float] = {}
+    lowest: dict[int, int] = {}
     for node, label in enumerate(labels.tolist()):
         lowest.setdefault(label, node)
     return dense(np.array([lowest[label] for label in labels.tolist()]))
