@@ -117,12 +117,17 @@ def deduplicate(
     before = _taken_over(session, items, options)
     with ThreadPoolExecutor(options.graph.cores) as pool:
         # Beside what has one core to itself until the comparisons begin.
-        copies = None if before is None else pool.submit(before.copied, len(ids))
+        beside = (
+            None
+            if before is None
+            else (pool.submit(before.copied, len(ids)), pool.submit(before.forest, len(ids)))
+        )
         evidence = weigh(items, None if before is None else before.same_bytes)
         partly = session is not None and _grown(session, source, evidence, options)
         kept = None if session is None else session.kept
-        if partly and kept is not None and before is not None and copies is not None:
-            joined = join(source, names, evidence, options, kept, before)
+        if partly and kept is not None and before is not None and beside is not None:
+            copies, forest = beside
+            joined = join(source, names, evidence, options, kept, before, forest)
             asked = partial(terms_of, items, ids, evidence, joined.rows, options)
             settled, searched = decide_joined(joined, asked, names, options, kept, before, copies)
         else:

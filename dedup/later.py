@@ -16,6 +16,7 @@ from numba import njit
 
 from dedup.arrays import Ints
 from dedup.cells.source import Source
+from dedup.components import UnionFind
 from dedup.decide import Found, Terms, decide
 from dedup.evidence import Evidence
 from dedup.exact import collapse
@@ -51,6 +52,7 @@ def join(
     options: DedupOptions,
     kept: Kept,
     before: Settled,
+    forest: Future[UnionFind],
 ) -> Joined:
     """Find the components that new rows belong to.
 
@@ -61,6 +63,7 @@ def join(
         options: Of the search by hashes.
         kept: What was searched, new rows included.
         before: What was decided about the others.
+        forest: As ``before`` gives it for all rows there are now; written over.
     """
     count = len(before)
     new = np.arange(count, len(ids))
@@ -82,7 +85,10 @@ def join(
         )
         joined.append((hashed.src, hashed.dst))
         by_hash = by_hash.joined(hashed)
-    root = before.grown(len(ids), joined)
+    grown = forest.result()
+    for one, other in joined:
+        grown.add(one, other)
+    root = grown.labels()
     reached = np.zeros(len(ids), dtype=np.bool_)
     reached[root[count:]] = True
     rows = np.flatnonzero(reached[root])

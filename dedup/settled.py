@@ -22,8 +22,6 @@ from dedup.mapping import LocalMapper
 from dedup.search import Searched
 from dedup.solve import Solution
 
-Pair = tuple[Ints, Ints]
-
 
 @dataclass(frozen=True)
 class Settled:
@@ -69,18 +67,11 @@ class Settled:
     def __len__(self) -> int:
         return len(self.root)
 
-    def grown(self, count: int, joined: Sequence[Pair]) -> Ints:
-        """The component at the floor of each row, with more rows and edges.
-
-        Args:
-            count: Rows there are now.
-            joined: Pairs of rows that belong together since; a row with itself does no harm.
-        """
+    def forest(self, count: int) -> UnionFind:
+        """The components at the floor, for more rows, each new one alone so far."""
         forest = UnionFind.restore(self.root)
         forest.grow(count)
-        for one, other in joined:
-            forest.add(one, other)
-        return forest.labels()
+        return forest
 
     def copied(self, count: int) -> dict[str, np.ndarray]:
         """Arrays by row for more rows, the first of them as here; see ``replaced``."""

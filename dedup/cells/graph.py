@@ -269,8 +269,12 @@ class CellGraph:
         # Each task opens every file: fewer and larger ones where there are many groups.
         tasks = max(math.isqrt(groups), written * self.plan.layout.row_bytes // _FEW_BYTES)
         tasks = min(max(tasks // cores, 1) * cores, groups)
-        cuts = [groups * task // tasks for task in range(tasks + 1)]
-        return [range(start, stop) for start, stop in pairwise(cuts)]
+        # As many rows for each, as far as whole groups allow.
+        share = np.add.reduceat(self.plan.index.share, self.plan.layout.bounds[:-1]) + 1e-12
+        before = np.cumsum(share) - share / 2
+        of_task = np.minimum((before / share.sum() * tasks).astype(np.int64), tasks - 1)
+        cuts = np.searchsorted(of_task, np.arange(tasks + 1)).tolist()
+        return [range(start, stop) for start, stop in pairwise(cuts) if start < stop]
 
     def _compare(
         self,
